@@ -1,0 +1,9 @@
+"""Which values are the same for every candidate, and where the candidates lie in the others."""
+
+from __future__ import annotations
+
+from mari_onnx.analysis.analyze import Analysis, analyze_graph
+from mari_onnx.analysis.facts import CandidateAxis, Fact, Side
+from mari_onnx.analysis.inputs import InputSide, Inputs
+
+__all__ = ["Analysis", "CandidateAxis", "Fact", "InputSide", "Inputs", "Side", "analyze_graph"]

@@ -1,0 +1,136 @@
+"""What is known of a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, product
+
+Shape = tuple[Dim, ...]
+
+
+class Side(Enum):
+    """Which inputs of the request a value comes from."""
+
+    SHARED = "shared"
+    """No candidate axis: weights, constants, sizes, features of the request given once."""
+    USER = "user"
+    """Has a candidate axis, and is the same for every candidate."""
+    ITEM = "item"
+    """Differs between candidates and comes from item inputs alone."""
+    CROSS = "cross"
+    """Differs between candidates and depends on the user as well."""
+    OPAQUE = "opaque"
+    """Nothing is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateAxis:
+    """Where the candidates lie: axis ``index`` has ``outer * B * inner`` entries, candidates in the middle."""
+
+    index: int
+    outer: Dim = 1
+    inner: Dim = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the axis holds the candidates and nothing else."""
+        return bool(self.outer == 1 and self.inner == 1)
+
+    @property
+    def single(self) -> Dim:
+        """Size of the axis for one candidate."""
+        return product((self.outer, self.inner))
+
+    @property
+    def size(self) -> Dim:
+        return product((self.outer, CANDIDATES, self.inner))
+
+    def at(self, index: int) -> CandidateAxis:
+        return replace(self, index=index)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The entries of a small integer tensor, as far as they are known: sizes, axes, offsets.
+
+    Attributes:
+        shape: Sizes of the tensor's axes.
+        items: Entries in row-major order; an entry may be symbolic.
+    """
+
+    shape: tuple[int, ...]
+    items: tuple[Dim, ...]
+
+    @staticmethod
+    def of(array: np.ndarray) -> Content:
+        return Content(array.shape, tuple(array.ravel().tolist()))
+
+    def array(self) -> np.ndarray:
+        result = np.empty(len(self.items), dtype=object)
+        result[:] = self.items
+        return result.reshape(self.shape)
+
+    def integers(self) -> tuple[int, ...] | None:
+        """The entries, if all are plain integers."""
+        return self.items if all(isinstance(i, int) for i in self.items) else None
+
+    @property
+    def depends_on_candidates(self) -> bool:
+        return any(mentions_candidates(i) or is_underived(i) for i in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is proven of one value.
+
+    Attributes:
+        dtype: Element type as in ``onnx.TensorProto``, 0 where unknown or not a tensor.
+        shape: Sizes of the axes at B candidates, ``None`` where the rank is unknown.
+        axis: Where the candidates lie; ``None`` for a value without candidate axis or an opaque one.
+        varies: Whether the slices along the candidate axis may differ.
+        request: Whether the value depends on a user input.
+        item: Whether the value depends on an item input.
+        sized: Whether the value depends on how many candidates there are, though it has no candidate axis.
+        content: Entries of a small integer value.
+        opaque: Why nothing is proven; empty where something is.
+    """
+
+    dtype: int = 0
+    shape: Shape | None = None
+    axis: CandidateAxis | None = None
+    varies: bool = False
+    request: bool = False
+    item: bool = False
+    sized: bool = False
+    content: Content | None = None
+    opaque: str = ""
+
+    @property
+    def side(self) -> Side:
+        if self.opaque:
+            return Side.OPAQUE
+        if self.axis is None:
+            return Side.SHARED
+        if not self.varies:
+            return Side.USER
+        return Side.CROSS if self.request else Side.ITEM
+
+    @property
+    def is_user(self) -> bool:
+        return self.side is Side.USER
+
+    @property
+    def rank(self) -> int | None:
+        return None if self.shape is None else len(self.shape)
+
+    @property
+    def single_shape(self) -> Shape | None:
+        """Sizes of the axes for one candidate."""
+        if self.shape is None or self.axis is None:
+            return self.shape
+        k = self.axis.index
+        return (*self.shape[:k], self.axis.single, *self.shape[k + 1 :])

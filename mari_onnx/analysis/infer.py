@@ -1,0 +1,119 @@
+"""Types and shapes of a node's outputs, by onnx's own inference, with symbolic sizes carried through it.
+
+onnx knows sizes as numbers or names. Each symbolic size goes in under a name of its own and is recognised when it
+comes out again; sizes that onnx cannot tell come out as fresh symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import onnx
+from onnx import TypeProto, shape_inference
+
+from mari_onnx.analysis.facts import Fact, Shape
+from mari_onnx.ir.dims import Dim, fresh
+from mari_onnx.ir.graph import Node
+
+
+@lru_cache(maxsize=4096)
+def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+class TypeInference:
+    """Infers one node at a time.
+
+    Args:
+        model: Tells the operator sets in force.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._imports = list(model.opset_import)
+        self._versions = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
+        self._ir_version = model.ir_version or 8
+        self._names: dict[Dim, str] = {}
+        self._sizes: dict[str, Dim] = {}
+        self._unknown = TypeProto()
+
+    def knows(self, node: Node) -> bool:
+        """Whether onnx defines the operator at all."""
+        return _schema(node.op, self._versions.get(node.domain, 0), node.domain) is not None
+
+    def outputs(
+        self, node: Node, inputs: Sequence[Fact | None], data: Mapping[str, onnx.TensorProto]
+    ) -> list[tuple[int, Shape | None]]:
+        """Element type and shape of each output; 0 and ``None`` where unknown.
+
+        Args:
+            node: The node.
+            inputs: Facts of its inputs, ``None`` for absent ones.
+            data: Small constant inputs by name.
+        """
+        schema = _schema(node.op, self._versions.get(node.domain, 0), node.domain)
+        if schema is None or node.captures:
+            return [(0, None)] * len(node.outputs)
+        types = {
+            name: self._encoded(fact) for name, fact in zip(node.inputs, inputs, strict=True) if name and fact
+        }
+        try:
+            inferred = shape_inference.infer_node_outputs(
+                schema, _proto(node), types, dict(data), opset_imports=self._imports, ir_version=self._ir_version
+            )
+        except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError, TypeError):
+            return [(0, None)] * len(node.outputs)
+        return [self._decoded(inferred[name]) if name in inferred else (0, None) for name in node.outputs]
+
+    def _encoded(self, fact: Fact) -> TypeProto:
+        result = TypeProto()
+        if not fact.dtype:
+            return result
+        result.tensor_type.elem_type = fact.dtype
+        if fact.shape is not None:
+            shape = result.tensor_type.shape
+            shape.SetInParent()  # a scalar has a shape too, an empty one
+            for dim in fact.shape:
+                entry = shape.dim.add()
+                if isinstance(dim, int):
+                    entry.dim_value = dim
+                else:
+                    entry.dim_param = self._name(dim)
+        return result
+
+    def _name(self, dim: Dim) -> str:
+        name = self._names.get(dim)
+        if name is None:
+            name = f"s{len(self._names)}"
+            self._names[dim] = name
+            self._sizes[name] = dim
+        return name
+
+    def _decoded(self, type_: TypeProto) -> tuple[int, Shape | None]:
+        if not type_.HasField("tensor_type"):
+            return 0, None
+        tensor = type_.tensor_type
+        if not tensor.HasField("shape"):
+            return tensor.elem_type, None
+        return tensor.elem_type, tuple(self._size(d) for d in tensor.shape.dim)
+
+    def _size(self, dim: Any) -> Dim:
+        if dim.HasField("dim_value"):
+            return int(dim.dim_value)
+        return self._sizes[dim.dim_param] if dim.dim_param in self._sizes else fresh()
+
+
+def _proto(node: Node) -> onnx.NodeProto:
+    proto = onnx.NodeProto()
+    if node.source is not None:
+        proto.CopyFrom(node.source)
+        proto.input[:] = node.inputs
+        proto.output[:] = node.outputs
+        return proto
+    return onnx.helper.make_node(
+        node.op, node.inputs, node.outputs, domain=node.domain or None, **dict(node.attrs.items())
+    )

@@ -1,0 +1,170 @@
+"""Output shapes that depend on symbolic entries, which onnx's inference cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mari_onnx.analysis.facts import Fact, Shape
+from mari_onnx.analysis.transfer.layouts import resolve_target
+from mari_onnx.ir.dims import Dim, differ, fresh, product, same, simplified
+from mari_onnx.ir.graph import Node
+
+Inputs = Sequence[Fact | None]
+ShapeRule = Callable[[Node, Inputs], Shape | None]
+
+
+def _shape(inputs: Inputs, index: int) -> Shape | None:
+    fact = inputs[index] if index < len(inputs) else None
+    return fact.shape if fact is not None else None
+
+
+def _items(inputs: Inputs, index: int) -> Sequence[Dim] | None:
+    fact = inputs[index] if index < len(inputs) else None
+    return fact.content.items if fact is not None and fact.content is not None else None
+
+
+def _reshape(node: Node, inputs: Inputs) -> Shape | None:
+    shape, target = _shape(inputs, 0), _items(inputs, 1)
+    if shape is None or target is None:
+        return None
+    resolved = resolve_target(shape, target, bool(node.attrs.get("allowzero", 0)))
+    if resolved is None:
+        return tuple(fresh() if isinstance(t, int) and t == -1 else t for t in target)
+    return resolved
+
+
+def _broadcast_dim(left: Dim, right: Dim) -> Dim:
+    if same(left, 1) or same(left, right):
+        return right
+    if same(right, 1):
+        return left
+    # One of the two is 1 when the model runs; a known size above 1 is then the larger one.
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, int) and not isinstance(other, int):
+            return one
+    return fresh()
+
+
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """The shape of what an operator with multidirectional broadcasting makes."""
+    rank = max(map(len, shapes), default=0)
+    result: list[Dim] = [1] * rank
+    for shape in shapes:
+        for index, dim in enumerate(shape, rank - len(shape)):
+            result[index] = _broadcast_dim(result[index], dim)
+    return tuple(result)
+
+
+def _expand(node: Node, inputs: Inputs) -> Shape | None:
+    shape, target = _shape(inputs, 0), _items(inputs, 1)
+    return None if shape is None or target is None else broadcast([shape, tuple(target)])
+
+
+def _tile(node: Node, inputs: Inputs) -> Shape | None:
+    shape, repeats = _shape(inputs, 0), _items(inputs, 1)
+    if shape is None or repeats is None:
+        return None
+    return tuple(product((d, r)) for d, r in zip(shape, repeats, strict=True))
+
+
+def _constant_of_shape(node: Node, inputs: Inputs) -> Shape | None:
+    items = _items(inputs, 0)
+    return None if items is None else tuple(items)
+
+
+def _range(node: Node, inputs: Inputs) -> Shape | None:
+    bounds = [_items(inputs, i) for i in range(3)]
+    if any(b is None or len(b) != 1 for b in bounds):
+        return None
+    start, limit, delta = (b[0] for b in bounds if b is not None)
+    if all(isinstance(v, int) for v in (start, limit, delta)):
+        return (len(range(start, limit, delta)),) if delta else None
+    return (simplified(limit),) if same(start, 0) and same(delta, 1) else None
+
+
+def _concat(node: Node, inputs: Inputs) -> Shape | None:
+    shapes = [f.shape for f in inputs if f is not None and f.shape is not None]
+    if not shapes or len(shapes) != len(inputs):
+        return None
+    axis = int(node.attrs.get("axis", 0))
+    axis = axis + len(shapes[0]) if axis < 0 else axis
+    if any(len(s) != len(shapes[0]) for s in shapes):
+        return None
+    result = [_agreed([s[i] for s in shapes]) for i in range(len(shapes[0]))]
+    total: Dim = 0
+    for shape in shapes:
+        total = total + shape[axis]
+    result[axis] = simplified(total)
+    return tuple(result)
+
+
+def _agreed(dims: Sequence[Dim]) -> Dim:
+    """The size of an axis on which all parts agree: the most telling of their sizes."""
+    return min(dims, key=lambda d: (not isinstance(d, int), "?" in str(d), str(d)))
+
+
+def _flatten(node: Node, inputs: Inputs) -> Shape | None:
+    shape = _shape(inputs, 0)
+    if shape is None:
+        return None
+    axis = int(node.attrs.get("axis", 1))
+    axis = axis + len(shape) if axis < 0 else axis
+    return (product(shape[:axis]), product(shape[axis:]))
+
+
+def _elementwise(node: Node, inputs: Inputs) -> Shape | None:
+    shapes = [f.shape for f in inputs if f is not None]
+    known = [s for s in shapes if s is not None]
+    return broadcast(known) if len(known) == len(shapes) else None
+
+
+def _slice(node: Node, inputs: Inputs) -> Shape | None:
+    """Only what onnx leaves open: a slice that keeps a symbolic axis whole, or cuts a known piece off its front."""
+    shape, starts, ends = _shape(inputs, 0), _items(inputs, 1), _items(inputs, 2)
+    axes = _items(inputs, 3) if len(inputs) > 3 and inputs[3] is not None else range(len(starts or ()))
+    steps = _items(inputs, 4) if len(inputs) > 4 and inputs[4] is not None else [1] * len(starts or ())
+    if shape is None or starts is None or ends is None or axes is None or steps is None:
+        return None
+    result = list(shape)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        index = axis + len(shape) if axis < 0 else axis
+        result[index] = _cut(shape[index], start, end, step)
+    return tuple(result)
+
+
+def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
+    if all(isinstance(v, int) for v in (size, start, end, step)):
+        return len(range(*slice(start, end if step > 0 or end >= -size else None, step).indices(size)))
+    if same(start, 0) and same(step, 1) and ((isinstance(end, int) and end >= 2**31 - 1) or same(end, size)):
+        return size
+    return fresh()
+
+
+RULES: dict[str, ShapeRule] = {
+    "Reshape": _reshape,
+    "Expand": _expand,
+    "Tile": _tile,
+    "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
+    "Concat": _concat,
+    "Flatten": _flatten,
+    "Slice": _slice,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Less", "Greater", "Where"), _elementwise),
+}
+
+
+def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list[Shape | None]:
+    """Shapes of the outputs with the sizes that follow from symbolic entries filled in."""
+    rule = RULES.get(node.op)
+    if rule is None or node.domain:
+        return list(inferred)
+    derived = rule(node, inputs)
+    if derived is None:
+        return list(inferred)
+    if inferred[0] is not None and len(inferred[0]) == len(derived):
+        # Where onnx knows a number, it wins: it may have seen constants that have no content here.
+        derived = tuple(
+            i if isinstance(i, int) and not isinstance(d, int) and not differ(i, d) else d
+            for i, d in zip(inferred[0], derived, strict=True)
+        )
+    return [derived, *inferred[1:]]

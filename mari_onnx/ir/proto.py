@@ -1,0 +1,154 @@
+"""From ``ModelProto`` to :class:`Graph` and back, losing nothing that the rewrites did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto
+
+from mari_onnx.errors import ModelError
+from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.surgeon import node_protos
+
+_SUBGRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+
+
+def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
+    """The main graph of a model.
+
+    Args:
+        model: Local functions inlined; external data need not be loaded.
+        folder: Where files of external data lie, if any.
+
+    Raises:
+        ModelError: No ai.onnx operator set is imported.
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ModelError("the model imports no ai.onnx operator set, so its nodes have no defined meaning")
+    graph = model.graph
+    weights = {t.name: _weight(t, folder) for t in graph.initializer}
+    inputs = {v.name: v for v in graph.input if v.name not in weights}
+    return Graph(
+        model,
+        opset,
+        inputs,
+        {v.name: v for v in graph.output},
+        weights,
+        [_node(n) for n in graph.node],
+    )
+
+
+def write_model(graph: Graph) -> onnx.ModelProto:
+    """A model with the graph's nodes and weights, and everything else as it was.
+
+    The weights that came with the model are written back as they came, so external data stays where it is. Value
+    types noted in the source model are kept for the values that are still there.
+    """
+    source = graph.model
+    nodes = graph.sorted_nodes()
+    result = onnx.ModelProto()
+    result.CopyFrom(_without_graph(source))
+    _describe(result.graph, source.graph)
+    result.graph.node.extend(node_protos(nodes))
+    needed = {v for node in nodes for v in node.reads} | set(graph.outputs)
+    for name, weight in graph.weights.items():
+        if name in needed:
+            result.graph.initializer.append(_tensor(name, weight))
+    result.graph.sparse_initializer.extend(source.graph.sparse_initializer)
+    result.graph.input.extend(graph.inputs.values())
+    result.graph.input.extend(v for v in source.graph.input if v.name in needed and v.name in graph.weights)
+    result.graph.output.extend(graph.outputs.values())
+    made = {v for node in nodes for v in node.outputs}
+    result.graph.value_info.extend(v for v in source.graph.value_info if v.name in made)
+    return result
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def captured(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Values that a subgraph reads from the graphs around it, in the order of their first use."""
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {t.values.name for t in graph.sparse_initializer}
+    outer: dict[str, None] = {}
+    for node in graph.node:
+        reads = [v for v in node.input if v]
+        reads += [v for inner in subgraphs(node) for v in captured(inner)]
+        outer.update((v, None) for v in reads if v not in own)
+        own.update(node.output)
+    outer.update((v.name, None) for v in graph.output if v.name not in own)
+    return tuple(outer)
+
+
+def _node(proto: onnx.NodeProto) -> Node:
+    outer: dict[str, None] = {}
+    for inner in subgraphs(proto):
+        outer.update((v, None) for v in captured(inner))
+    return Node(
+        op=proto.op_type,
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        attrs={a.name: _attribute(a) for a in proto.attribute},
+        domain="" if proto.domain == "ai.onnx" else proto.domain,
+        name=proto.name,
+        captures=tuple(outer),
+        source=proto,
+    )
+
+
+def _attribute(attribute: AttributeProto) -> Any:
+    if attribute.type in _SUBGRAPHS or attribute.ref_attr_name:
+        return attribute
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, (int, float, str, onnx.TensorProto, onnx.TypeProto)) else list(value)
+
+
+def _weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
+    def load() -> np.ndarray:
+        return onnx.numpy_helper.to_array(tensor, base_dir=str(folder or ""))
+
+    return Weight(tensor.data_type, tuple(tensor.dims), load, tensor)
+
+
+def _tensor(name: str, weight: Weight) -> onnx.TensorProto:
+    if weight.source is None:
+        return onnx.numpy_helper.from_array(weight.load(), name)
+    if weight.source.name == name:
+        return weight.source
+    renamed = onnx.TensorProto()
+    renamed.CopyFrom(weight.source)
+    renamed.name = name
+    return renamed
+
+
+def _without_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The fields of a model beside its graph; copying the graph as well would copy the weights."""
+    shell = onnx.ModelProto()
+    for descriptor, value in model.ListFields():
+        if descriptor.name == "graph":
+            continue
+        if isinstance(value, (int, str)):
+            setattr(shell, descriptor.name, value)
+        else:
+            getattr(shell, descriptor.name).MergeFrom(value)
+    return shell
+
+
+def _describe(target: onnx.GraphProto, source: onnx.GraphProto) -> None:
+    target.name = source.name or "main_graph"
+    if source.doc_string:
+        target.doc_string = source.doc_string
+    target.quantization_annotation.extend(source.quantization_annotation)
+    target.metadata_props.extend(source.metadata_props)

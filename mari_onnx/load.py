@@ -1,0 +1,153 @@
+"""Reading a model: from a path or a ``ModelProto``, weights in external files left where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from mari_onnx.errors import ModelError
+from mari_onnx.ir.proto import subgraphs
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
+
+MIN_OPSET = 11
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as read.
+
+    Attributes:
+        model: Local functions inlined; external data not loaded. Shared with nobody when read from a path, the
+            caller's own object otherwise: never changed.
+        folder: Where external data lies; ``None`` for a model given as an object.
+        name: How messages call it.
+    """
+
+    model: onnx.ModelProto
+    folder: Path | None
+    name: str
+
+
+def load_model(source: ModelLike) -> Loaded:
+    """Reads a model and checks that it can be worked on.
+
+    Raises:
+        ModelError: The file cannot be read, is not an ONNX model, is older than opset 11, or its external data is
+            missing, too short, or outside the model's folder.
+    """
+    if isinstance(source, onnx.ModelProto):
+        loaded = Loaded(source, None, "the model")
+    else:
+        path = Path(source)
+        loaded = Loaded(_parsed(path, _content(path)), path.resolve().parent, str(path))
+    _check_opset(loaded)
+    _check_external_data(loaded)
+    if loaded.model.functions:
+        return Loaded(_inlined(loaded), loaded.folder, loaded.name)
+    return loaded
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path} is a directory, not an ONNX file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except PermissionError:
+        raise ModelError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        raise ModelError(f"{path} is not an ONNX model, or it was cut off: it cannot be decoded") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise ModelError(f"{path} is not an ONNX model: it has no graph or imports no operator set")
+    return model
+
+
+def _check_opset(loaded: Loaded) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    version = next((o.version for o in loaded.model.opset_import if o.domain in ("", "ai.onnx")), None)
+    if version is None:
+        raise ModelError(f"{loaded.name}: imports no ai.onnx operator set, so its nodes have no defined meaning")
+    if version < MIN_OPSET:
+        raise ModelError(
+            f"{loaded.name}: opset {version} is too old (at least {MIN_OPSET} is needed); "
+            "convert it with onnx.version_converter, or export it anew"
+        )
+    if version > newest:
+        raise ModelError(f"{loaded.name}: opset {version} is newer than the installed onnx knows ({newest})")
+
+
+def tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """All constants of a graph and its subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+        for inner in subgraphs(node):
+            yield from tensors(inner)
+
+
+def external_location(tensor: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _check_external_data(loaded: Loaded) -> None:
+    for tensor in tensors(loaded.model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        if loaded.folder is None:
+            raise ModelError(
+                f"the weight '{tensor.name}' lies in an external file, and a model given as an object does not say "
+                "where: give the path of the model, or load it with its external data"
+            )
+        _check_external_tensor(tensor, loaded.folder)
+
+
+def _check_external_tensor(tensor: TensorProto, folder: Path) -> None:
+    entries = external_location(tensor)
+    location = entries.get("location", "")
+    path = (folder / location).resolve()
+    if not location or not path.is_relative_to(folder):
+        raise ModelError(f"the weight '{tensor.name}' refers to '{location}', outside the folder of the model")
+    if not path.is_file():
+        raise ModelError(f"the weight '{tensor.name}' refers to the file '{location}', which is missing")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"the weight '{tensor.name}' refers to the file '{location}', which may not be read")
+    end = int(entries.get("offset", 0)) + _byte_size(tensor, entries)
+    if path.stat().st_size < end:
+        raise ModelError(f"the file '{location}' is too short for the weight '{tensor.name}': it was cut off")
+
+
+def _byte_size(tensor: TensorProto, entries: dict[str, str]) -> int:
+    if "length" in entries:
+        return int(entries["length"])
+    items = 1
+    for dim in tensor.dims:
+        items *= dim
+    return int(items * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
+def _inlined(loaded: Loaded) -> onnx.ModelProto:
+    try:
+        return onnx.inliner.inline_local_functions(loaded.model, convert_version=True)
+    except Exception as error:  # the inliner raises whatever its C++ side throws
+        raise ModelError(f"{loaded.name}: its local functions could not be inlined: {error}") from error

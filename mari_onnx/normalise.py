@@ -1,0 +1,145 @@
+"""The graph in the form that the analysis reads: constants as weights, nothing that does nothing.
+
+Each step makes the graph simpler and leaves its outputs as they are, on every input.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from mari_onnx.analysis.transfer import RANDOM
+from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.surgeon import live_nodes
+
+_log = logging.getLogger(__name__)
+
+FOLD_LIMIT = 1 << 20
+"""Largest constant, in entries, that folding may make; larger ones would only bloat the file."""
+
+FOLD_INPUT_LIMIT = 1 << 24
+"""Largest constant, in entries, that folding may read: tables stay on disk."""
+
+
+def normalise(graph: Graph) -> Graph:
+    """Constants to weights, Identity and inference Dropout out of the way, constant expressions folded, dead code out."""
+    for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, without_dead_nodes):
+        graph = step(graph)
+    return graph
+
+
+def rebuilt(graph: Graph, nodes: list[Node], weights: dict[str, Weight] | None = None) -> Graph:
+    """The same graph with other nodes, and other weights if given."""
+    return Graph(
+        graph.model, graph.opset, graph.inputs, graph.outputs, graph.weights if weights is None else weights, nodes
+    )
+
+
+def name_nodes(graph: Graph) -> Graph:
+    """Gives nodes that have no name one that reports can use; the written model keeps them nameless."""
+    return rebuilt(graph, [n if n.name else replace(n, name=next(filter(None, n.outputs), n.op)) for n in graph.nodes])
+
+
+def constants_to_weights(graph: Graph) -> Graph:
+    weights, nodes = dict(graph.weights), []
+    for node in graph.nodes:
+        array = _constant_value(node)
+        if array is None:
+            nodes.append(node)
+        else:
+            weights[node.output] = Weight.of(array)
+    return rebuilt(graph, nodes, weights)
+
+
+def _constant_value(node: Node) -> np.ndarray | None:
+    if node.op != "Constant" or node.domain or len(node.attrs) != 1:
+        return None
+    (name, value), = node.attrs.items()
+    if name == "value" and value.data_location != onnx.TensorProto.EXTERNAL:
+        return onnx.numpy_helper.to_array(value)
+    dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+    return np.array(value, dtypes[name]) if name in dtypes else None
+
+
+def bypass_no_ops(graph: Graph) -> Graph:
+    """Consumers read what goes into an Identity or an inference Dropout, where the value's name is not needed."""
+    alias: dict[str, str] = {}
+    needed = set(graph.outputs) | {v for n in graph.nodes for v in n.captures}
+    nodes = []
+    for node in graph.sorted_nodes():
+        node = node.reading(alias.get(v, v) for v in node.inputs)
+        if _does_nothing(node, graph) and node.output not in needed:
+            alias[node.output] = node.inputs[0]
+        else:
+            nodes.append(node)
+    return rebuilt(graph, nodes)
+
+
+def _does_nothing(node: Node, graph: Graph) -> bool:
+    if node.domain or len([o for o in node.outputs if o]) != 1 or not node.inputs or not node.outputs[0]:
+        return False
+    if node.op == "Identity":
+        return True
+    if node.op != "Dropout":
+        return False
+    if not node.has_input(2):
+        return True
+    training = graph.constant(node.inputs[2])
+    return training is not None and not training.any()
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Evaluates what depends on constants alone, all of it in one run of ONNX Runtime."""
+    constant = {n for n, w in graph.weights.items() if w.size <= FOLD_INPUT_LIMIT}
+    foldable: list[Node] = []
+    for node in graph.sorted_nodes():
+        pure = not node.domain and not node.captures and node.op not in RANDOM
+        if pure and not _has_subgraph(node) and all(v in constant for v in node.reads):
+            foldable.append(node)
+            constant.update(o for o in node.outputs if o)
+    if not foldable:
+        return graph
+    values = _evaluated(graph, foldable)
+    weights, folded = dict(graph.weights), set()
+    for node in foldable:
+        outs = [o for o in node.outputs if o]
+        if all(o in values and values[o].size <= FOLD_LIMIT for o in outs) and not any(map(graph.is_output, outs)):
+            folded.add(node)
+            weights |= {o: Weight.of(values[o]) for o in outs}
+    return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
+
+
+def _has_subgraph(node: Node) -> bool:
+    return any(isinstance(v, onnx.AttributeProto) for v in node.attrs.values())
+
+
+def _evaluated(graph: Graph, nodes: list[Node]) -> dict[str, np.ndarray]:
+    """The results of constant nodes; empty where ONNX Runtime cannot run them, for then they stay as they are."""
+    from mari_onnx.ir.surgeon import node_protos
+    from mari_onnx.runtime import run_once
+
+    names = [o for n in nodes for o in n.outputs if o]
+    made = set(names)
+    weights = {v: graph.weights[v] for n in nodes for v in n.reads if v not in made}
+    proto = onnx.helper.make_graph(
+        node_protos(nodes),
+        "constants",
+        [],
+        [onnx.ValueInfoProto(name=n) for n in names],
+        [onnx.numpy_helper.from_array(w.load(), name) for name, w in weights.items()],
+    )
+    model = onnx.helper.make_model(proto, opset_imports=graph.model.opset_import, ir_version=graph.model.ir_version)
+    try:
+        return dict(zip(names, run_once(model, {}), strict=True))
+    except Exception as error:  # whatever the runtime objects to, it will object to in the original as well
+        _log.debug("constants not folded: %s", error)
+        return {}
+
+
+def without_dead_nodes(graph: Graph) -> Graph:
+    nodes = live_nodes(graph.sorted_nodes(), list(graph.outputs))
+    needed = {v for n in nodes for v in n.reads} | set(graph.outputs)
+    return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})

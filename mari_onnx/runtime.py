@@ -1,0 +1,43 @@
+"""ONNX Runtime, imported when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mari_onnx.errors import ModelError
+
+
+def onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise ModelError(
+            "onnxruntime is not installed: pip install 'mari-onnx[cpu]', or 'mari-onnx[gpu]' for NVIDIA GPUs"
+        ) from error
+    return module
+
+
+def session(model: onnx.ModelProto | str, *, threads: int = 0, optimized: bool = True) -> Any:
+    """An inference session on the CPU; ``threads=0`` leaves their number to ONNX Runtime."""
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = model if isinstance(model, str) else model.SerializeToString()
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def run_once(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """All outputs of a small model, run as it is written."""
+    return list(session(model, threads=1, optimized=False).run(None, dict(feeds)))

@@ -1,0 +1,187 @@
+"""Feeds for a model: valid random inputs, or the caller's samples, with the user's row repeated for each candidate."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+
+from mari_onnx.errors import UsageError
+from mari_onnx.verify.draws import Caution, draw_array
+from mari_onnx.verify.ranges import InputRange, derive_ranges
+from mari_onnx.verify.signature import InputInfo, Inputs, UserInput, original_inputs, parse_user_inputs, stated_axes
+from mari_onnx.verify.source import Array, ModelLike, ModelSource, open_source
+
+OPEN_SIZE = 4  # for symbolic dimensions other than the batch
+WALK_BATCH = 3  # the graph is walked at this batch: 1 would make candidate axes look like broadcast ones
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Inputs for one run.
+
+    Attributes:
+        batch: the number of candidates.
+        seed: the seed that they were drawn with.
+        full: every input of the original; the user's rows are repeated.
+        single: one row of each user input; of a stacked input, its user columns only.
+    """
+
+    batch: int
+    seed: int
+    full: Mapping[str, Array]
+    single: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class FeedPlan:
+    """All that is needed to draw feeds for one model, so that its graph is walked once.
+
+    Attributes:
+        inputs: the inputs of the original.
+        user_inputs: those that belong to the user.
+        ranges: the derived range of each input that could be followed.
+        samples: the caller's own arrays, by input name.
+        open_size: size of symbolic dimensions other than the batch.
+        one_user_row: the original itself takes one row of the user's inputs and tiles inside.
+    """
+
+    inputs: Inputs
+    user_inputs: tuple[UserInput, ...]
+    ranges: Mapping[str, InputRange]
+    samples: Mapping[str, Array] = field(default_factory=dict)
+    open_size: int = OPEN_SIZE
+    one_user_row: bool = False
+
+    def draw(self, batch: int, seed: int, caution: Caution = Caution.NORMAL) -> Feeds:
+        """Draws feeds.
+
+        Args:
+            batch: the number of candidates.
+            seed: seeds the generator; the user's row depends on nothing else.
+            caution: how timid to be.
+
+        Returns:
+            The feeds.
+
+        Raises:
+            UsageError: the model has a fixed batch of another size.
+        """
+        fixed = self.inputs.fixed_batch
+        if batch < 1 or (fixed is not None and batch != fixed):
+            raise UsageError(f"batch {batch} cannot be fed" + (f": the model has batch {fixed}" if fixed else ""))
+        full = {info.name: self._array(info, batch, seed, caution) for info in self.inputs.infos}
+        single: dict[str, Array] = {}
+        for user in self.user_inputs:
+            info = self.inputs[user.name]
+            row = self._array(info, 1, seed, caution, user_row=True)
+            if user.columns is None:
+                single[user.name] = row
+                full[user.name] = row if self.one_user_row else self._tiled(row, info, batch)
+            else:
+                columns = list(user.columns)
+                single[user.name] = np.ascontiguousarray(np.take(row, columns, axis=user.axis))
+                place = (slice(None),) * user.axis + (columns,)
+                full[user.name][place] = self._tiled(row, info, batch)[place]
+        return Feeds(batch, seed, full, single)
+
+    @staticmethod
+    def _tiled(row: Array, info: InputInfo, batch: int) -> Array:
+        return row if info.axis is None else np.repeat(row, batch, axis=info.axis)
+
+    def _array(self, info: InputInfo, batch: int, seed: int, caution: Caution, user_row: bool = False) -> Array:
+        if info.name in self.samples:
+            return _sampled(self.samples[info.name], info, batch, seed)
+        # Named streams: an input's values depend neither on the other inputs nor, for the user, on the batch.
+        rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), int(user_row)])
+        shape = info.shape(batch, self._sizes(batch), self.open_size)
+        known = self.ranges.get(info.name)
+        return draw_array(rng, info.dtype, shape, known, info.axis, caution)
+
+    def _sizes(self, batch: int) -> dict[str, int]:
+        return dict.fromkeys(self.inputs.batch_symbols, batch)
+
+    def with_user_inputs(self, user_inputs: Sequence[UserInput]) -> FeedPlan:
+        """The same plan with other user inputs."""
+        return replace(self, user_inputs=tuple(user_inputs))
+
+
+def plan_feeds(
+    source: ModelSource,
+    inputs: Inputs,
+    user_inputs: Sequence[UserInput],
+    samples: Mapping[str, Array] | None = None,
+    open_size: int = OPEN_SIZE,
+) -> FeedPlan:
+    """Walks the graph and prepares to draw feeds.
+
+    Args:
+        source: the original model.
+        inputs: its inputs.
+        user_inputs: those that belong to the user.
+        samples: the caller's own arrays, by input name; rows along the candidate axis.
+        open_size: size of symbolic dimensions other than the batch.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: a sample does not fit its input.
+    """
+    checked = {name: _checked_sample(name, array, inputs) for name, array in (samples or {}).items()}
+    batch = inputs.fixed_batch or WALK_BATCH
+    sizes = dict.fromkeys(inputs.batch_symbols, batch)
+    shapes = {info.name: info.shape(batch, sizes, open_size) for info in inputs.infos}
+    ranges = derive_ranges(source, shapes, {info.name: info.axis for info in inputs.infos})
+    return FeedPlan(inputs, tuple(user_inputs), ranges, checked, open_size)
+
+
+def _checked_sample(name: str, sample: Array, inputs: Inputs) -> Array:
+    if name not in inputs.names:
+        raise UsageError(f"sample '{name}' is not an input; the inputs are: {', '.join(inputs.names)}")
+    info, array = inputs[name], np.asarray(sample)
+    fits = not info.dims or len(info.dims) == array.ndim
+    sizes = zip(info.dims, array.shape, strict=False)
+    fits &= all(
+        axis == info.axis or not isinstance(dim, int) or dim == size for axis, (dim, size) in enumerate(sizes)
+    )
+    if not fits or (info.axis is not None and not array.shape[info.axis]):
+        raise UsageError(f"sample '{name}' has shape {list(array.shape)}, the input has {list(info.dims)}")
+    target = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(info.dtype))
+    if array.dtype.kind != target.kind and not (array.dtype.kind in "iu" and target.kind in "fiu"):
+        if array.dtype.kind in "OUS" and target.kind in "OUS":
+            return array.astype(object)
+        raise UsageError(f"sample '{name}' has type {array.dtype}, the input has {target}")
+    return array.astype(target)
+
+
+def _sampled(sample: Array, info: InputInfo, batch: int, seed: int) -> Array:
+    """Consecutive rows of the sample, from one that depends on the seed, going round at the end."""
+    if info.axis is None:
+        return sample.copy()
+    count = sample.shape[info.axis]
+    return np.take(sample, (seed + np.arange(batch)) % count, axis=info.axis)
+
+
+def draw_feeds(model: ModelLike, user_inputs: Sequence[str], batch: int, seed: int = 0) -> Feeds:
+    """Draws valid random feeds for a model.
+
+    Args:
+        model: the original model, or its path.
+        user_inputs: specs of the user's inputs, such as ``user_id`` or ``X[:, 0:12,20]``.
+        batch: the number of candidates.
+        seed: seeds the generator.
+
+    Returns:
+        The feeds; `Signature.feeds` makes those of an optimized model from them.
+
+    Raises:
+        ModelError: the model cannot be read.
+        UsageError: a user input does not exist, or the batch cannot be fed.
+    """
+    source = open_source(model)
+    inputs = original_inputs(source, stated_axes(source))
+    return plan_feeds(source, inputs, parse_user_inputs(user_inputs, inputs)).draw(batch, seed)

@@ -1,0 +1,154 @@
+"""Reading a model for verification: the graph always, the weights only where they are small.
+
+The graph walk needs nodes, shapes and small constants. Tables of embeddings stay on disk: of them only the shape is
+read, and ONNX Runtime opens the file itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import external_data_helper, inliner, numpy_helper
+
+from mari_onnx.errors import ModelError
+
+ModelLike = str | os.PathLike[str] | onnx.ModelProto
+Array = npt.NDArray[Any]
+
+# Shapes, axes, offsets and sequence positions are far below this; embedding tables and weights far above.
+SMALL_ELEMENTS = 1 << 16
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model and where it came from.
+
+    Attributes:
+        proto: the graph; external weights are not loaded. Shared with the caller, never modified.
+        path: the file, or None for a model that was given in memory.
+        role: "original model" or "optimized model", used in error sentences.
+    """
+
+    proto: onnx.ModelProto
+    path: Path | None
+    role: str
+
+    @property
+    def folder(self) -> str:
+        """The folder that locations of external data are relative to."""
+        return str(self.path.parent) if self.path is not None else ""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata_props of the model."""
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
+
+
+def open_source(model: ModelLike, role: str = "model") -> ModelSource:
+    """Reads a model's graph.
+
+    Args:
+        model: a path or a model in memory.
+        role: what to call it in an error.
+
+    Returns:
+        The model, without external weights.
+
+    Raises:
+        ModelError: the file is missing or is not an ONNX model, or a model in memory points to external data.
+    """
+    if isinstance(model, onnx.ModelProto):
+        _refuse_external_data(model, role)
+        return ModelSource(model, None, role)
+    path = Path(model)
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError:
+        raise ModelError(f"{role}: {path} does not exist") from None
+    except Exception as error:  # protobuf, the text parsers and the OS each have their own
+        raise ModelError(f"{role}: {path} is not a readable ONNX model ({first_line(error)})") from error
+    if not proto.graph.output:
+        raise ModelError(f"{role}: {path} is not an ONNX model (it has no graph outputs)")
+    return ModelSource(proto, path, role)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its class name."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _refuse_external_data(proto: onnx.ModelProto, role: str) -> None:
+    for tensor in all_tensors(proto.graph):
+        if external_data_helper.uses_external_data(tensor):
+            raise ModelError(
+                f"{role}: weight '{tensor.name}' is in an external file, which a model in memory cannot find;"
+                " give the path of the model, or load the weights with onnx.load"
+            )
+
+
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph and, in order, each graph nested in it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            nested = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
+            for inner in nested:
+                yield from all_graphs(inner)
+
+
+def all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Each initializer and each tensor attribute, nested graphs included."""
+    for inner in all_graphs(graph):
+        yield from inner.initializer
+        for node in inner.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def item_bytes(elem_type: int) -> int:
+    """Bytes per element, rounded up; strings and unknown types count as 8."""
+    try:
+        return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type)).itemsize)
+    except (KeyError, TypeError, ValueError):
+        return 8
+
+
+def weight_bytes(proto: onnx.ModelProto) -> int:
+    """The size of all weights, from shapes alone."""
+    return sum(math.prod(tensor.dims) * item_bytes(tensor.data_type) for tensor in all_tensors(proto.graph))
+
+
+def small_array(tensor: onnx.TensorProto, folder: str) -> Array | None:
+    """The values of a small tensor, read from its external file if need be; None for a large one."""
+    if math.prod(tensor.dims) > SMALL_ELEMENTS:
+        return None
+    try:
+        if not external_data_helper.uses_external_data(tensor):
+            return numpy_helper.to_array(tensor)
+        copy = onnx.TensorProto()
+        copy.CopyFrom(tensor)
+        external_data_helper.load_external_data_for_tensor(copy, folder)
+        return numpy_helper.to_array(copy)
+    except Exception:  # an unreadable constant is merely unknown to the walk; the runtime reports it properly
+        return None
+
+
+def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its local functions expanded, so that a walk sees standard operators."""
+    if not proto.functions:
+        return proto
+    try:
+        return inliner.inline_local_functions(proto)
+    except Exception:  # too large to serialize: walk it as it is, function calls are unknown operators then
+        return proto

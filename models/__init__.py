@@ -1,0 +1,24 @@
+"""Ranking architectures of our own, and the small ONNX exports of them that the tests read.
+
+A definition is one file with `Config`, `inputs`, `build` and `OUTPUTS`; it needs PyTorch. Reading the exported graphs
+(`models.catalog`) needs numpy only.
+"""
+
+from __future__ import annotations
+
+ARCHITECTURES: tuple[str, ...] = (
+    "wide_deep",
+    "deepfm",
+    "dcnv2",
+    "dlrm",
+    "din",
+    "autoint",
+    "mmoe",
+    "finalmlp",
+    "fixed_batch_dnn",
+    "stacked_dnn",
+    "shared_table_fm",
+    "time_major_attention",
+    "gru_history",
+    "two_tower",
+)
