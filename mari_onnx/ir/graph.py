@@ -97,6 +97,15 @@ class Weight:
         return Weight(dtype, array.shape, lambda: array)
 
 
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """One step of the journal: how to take it back, and which node came or went."""
+
+    undo: Callable[[], object]
+    added: Node | None = None
+    removed: Node | None = None
+
+
 class Graph:
     """The main graph of a model.
 
@@ -125,7 +134,7 @@ class Graph:
         self._order: dict[Node, Order] = {}
         self._producers: dict[str, Node] = {}
         self._consumers: dict[str, dict[Node, None]] = {}
-        self._journal: list[Callable[[], None]] = []
+        self._journal: list[_Edit] = []
         self._taken: set[str] = {*self.inputs, *self.weights, *self.outputs}
         self._serial = itertools.count(1)
         for position, node in enumerate(nodes):
@@ -202,21 +211,21 @@ class Graph:
                 self._taken.add(value)
         for value in node.reads:
             self._consumers.setdefault(value, {})[node] = None
-        self._journal.append(lambda: self._forget(node))
+        self._journal.append(_Edit(lambda: self._forget(node), added=node))
 
     def remove(self, node: Node) -> None:
         order = self._order[node]
         self._forget(node)
-        self._journal.append(lambda: self._restore(node, order))
+        self._journal.append(_Edit(lambda: self._restore(node, order), removed=node))
 
     def add_weight(self, name: str, weight: Weight) -> None:
         self.weights[name] = weight
         self._taken.add(name)
-        self._journal.append(lambda: self.weights.pop(name, None) and None)
+        self._journal.append(_Edit(lambda: self.weights.pop(name, None)))
 
-    def note_undo(self, undo: Callable[[], None]) -> None:
+    def note_undo(self, undo: Callable[[], object]) -> None:
         """Lets the owner of data that goes with the graph take part in a roll-back."""
-        self._journal.append(undo)
+        self._journal.append(_Edit(undo))
 
     def _forget(self, node: Node) -> None:
         self._order.pop(node, None)
@@ -241,7 +250,21 @@ class Graph:
 
     def roll_back(self, mark: int) -> None:
         while len(self._journal) > mark:
-            self._journal.pop()()
+            self._journal.pop().undo()
+
+    def edits(self, mark: int) -> tuple[list[Node], list[Node]]:
+        """The nodes added and the nodes removed since a mark, those that came and went left out."""
+        balance: dict[Node, int] = {}
+        for edit in self._journal[mark:]:
+            if edit.added is not None:
+                balance[edit.added] = balance.get(edit.added, 0) + 1
+            if edit.removed is not None:
+                balance[edit.removed] = balance.get(edit.removed, 0) - 1
+        return [n for n, c in balance.items() if c > 0], [n for n, c in balance.items() if c < 0]
+
+    def commit(self) -> None:
+        """Forgets how to undo the edits so far."""
+        self._journal.clear()
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -37,9 +37,13 @@ class Constraints:
     def of(count: int) -> Constraints:
         """No demands on `count` elements."""
         return Constraints(
-            np.full(count, -np.inf), np.full(count, np.inf), np.full(count, np.nan), np.full(count, np.nan),
-            np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool),
-        )  # fmt: skip
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
+            np.full(count, np.nan),
+            np.full(count, np.nan),
+            np.zeros(count, dtype=np.int64),
+            np.zeros(count, dtype=bool),
+        )
 
     def within(self, trace: Trace, low: Array | float, high: Array | float, *, integral: bool = True) -> None:
         """Demands that elements lie in [low, high]; a demand that would leave nothing is dropped."""

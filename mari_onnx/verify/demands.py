@@ -33,7 +33,7 @@ def _axis_size(node: onnx.NodeProto, data: Value, default: int = 0) -> int | Non
     axis = attribute(node, "axis", default)
     if data.shape is None or not -len(data.shape) <= axis < len(data.shape):
         return None
-    return data.shape[axis]
+    return int(data.shape[axis])
 
 
 def _gather(node: onnx.NodeProto, inputs: Sequence[Value], found: Constraints) -> None:
@@ -158,7 +158,7 @@ def _strictness(op_type: str, constant_left: bool) -> tuple[bool, int]:
 def _spans(trace: Trace, constants: Array) -> tuple[Array, Array, Array]:
     """Per element: is it compared with one constant only; else the first and last of a run of consecutive integers.
 
-    The run is NaN where the constants are not consecutive integers (bucket boundaries, say), or the element is constant.
+    The run is NaN where the constants are not consecutive integers (bucket boundaries, say), or the element is none.
     """
     count = constants.size
     low, high = np.full(count, np.nan), np.full(count, np.nan)

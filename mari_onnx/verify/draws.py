@@ -142,7 +142,8 @@ def _pad(
     pads, lows, highs, groups = (_as_rows(one, axis) for one in (padding, low, high, group))
     rows = _as_rows(values, axis)
     rows = np.where(rows == pads, _other(rng, pads, lows, highs), rows)
-    for start, stop in _runs(pads[0], highs[0], groups[0], values.shape[-1] if axis != values.ndim - 1 else 1):
+    inner = [size for index, size in enumerate(values.shape) if index != axis]
+    for start, stop in _runs(pads[0], highs[0], groups[0], inner[-1] if inner else 1):
         _shorten(rng, rows, pads, start, stop)
     return _from_rows(rows, values, axis)
 
@@ -159,7 +160,7 @@ def _runs(pads: Array, highs: Array, groups: Array, width: int) -> Iterator[tupl
     for column in range(1, pads.size + 1):
         ends = (
             column == pads.size
-            or column % max(width, 1) == 0
+            or column % width == 0
             or (pads[column], highs[column], groups[column]) != (pads[start], highs[start], groups[start])
         )
         if ends:

@@ -145,9 +145,7 @@ def _checked_sample(name: str, sample: Array, inputs: Inputs) -> Array:
     info, array = inputs[name], np.asarray(sample)
     fits = not info.dims or len(info.dims) == array.ndim
     sizes = zip(info.dims, array.shape, strict=False)
-    fits &= all(
-        axis == info.axis or not isinstance(dim, int) or dim == size for axis, (dim, size) in enumerate(sizes)
-    )
+    fits &= all(axis == info.axis or not isinstance(dim, int) or dim == size for axis, (dim, size) in enumerate(sizes))
     if not fits or (info.axis is not None and not array.shape[info.axis]):
         raise UsageError(f"sample '{name}' has shape {list(array.shape)}, the input has {list(info.dims)}")
     target = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(info.dtype))
@@ -163,7 +161,7 @@ def _sampled(sample: Array, info: InputInfo, batch: int, seed: int) -> Array:
     if info.axis is None:
         return sample.copy()
     count = sample.shape[info.axis]
-    return np.take(sample, (seed + np.arange(batch)) % count, axis=info.axis)
+    return np.asarray(np.take(sample, (seed + np.arange(batch)) % count, axis=info.axis))
 
 
 def draw_feeds(model: ModelLike, user_inputs: Sequence[str], batch: int, seed: int = 0) -> Feeds:

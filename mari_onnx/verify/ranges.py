@@ -11,6 +11,7 @@ from mari_onnx.verify.constraints import Constraints
 from mari_onnx.verify.source import Array, ModelSource
 from mari_onnx.verify.walk import WalkedInput, walk
 
+FARTHEST_HINT = float(1 << 20)  # a free integer may turn out to be a size
 FREE_HIGH = 1  # integers about which nothing is known are drawn from [0, 1]
 
 
@@ -38,7 +39,7 @@ class InputRange:
 
     def integer_bounds(self) -> tuple[Array, Array]:
         """Bounds (inclusive) to draw whole numbers from; ids start at 0 unless the graph says otherwise."""
-        free = np.where(np.isnan(self.hint), FREE_HIGH, np.maximum(np.ceil(self.hint) + 1, FREE_HIGH))
+        free = np.where(np.isnan(self.hint), FREE_HIGH, np.clip(np.ceil(self.hint) + 1, FREE_HIGH, FARTHEST_HINT))
         floor = np.where(self.high < 0, self.high, 0.0)
         low = np.where(np.isfinite(self.low), np.maximum(self.low, floor), floor)
         low = np.where(self.high < low, self.low, low)

@@ -76,9 +76,7 @@ def _info(info: onnx.ValueInfoProto, source: ModelSource) -> InputInfo:
     if not info.type.HasField("tensor_type"):
         raise ModelError(f"{source.role}: input '{info.name}' is not a tensor, which verification cannot feed")
     tensor = info.type.tensor_type
-    dims = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim
-    )
+    dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim)
     return InputInfo(info.name, tensor.elem_type, dims)
 
 
@@ -127,9 +125,11 @@ def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:
         The inputs. One with a fixed size on that axis has a candidate axis only in a model whose batch is fixed.
     """
     infos = graph_inputs(source)
-    dims = {
-        info.name: info.dims[axis] for info in infos if -len(info.dims) <= (axis := stated.get(info.name, 0)) < len(info.dims)
-    }  # fmt: skip
+    dims: dict[str, Dim] = {}
+    for info in infos:
+        axis = stated.get(info.name, 0)
+        if -len(info.dims) <= axis < len(info.dims):
+            dims[info.name] = info.dims[axis]
     fixed = None
     if dims and all(isinstance(dim, int) for dim in dims.values()):
         wide = Counter(dim for dim in dims.values() if isinstance(dim, int) and dim > 1)
@@ -138,8 +138,8 @@ def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:
     for info in infos:
         dim = dims.get(info.name, 1)
         has_axis = info.name in dims and (dim == fixed if isinstance(dim, int) else True)
-        axis = stated.get(info.name, 0) % len(info.dims) if has_axis else None
-        placed.append(InputInfo(info.name, info.dtype, info.dims, axis))
+        place = stated.get(info.name, 0) % len(info.dims) if has_axis else None
+        placed.append(InputInfo(info.name, info.dtype, info.dims, place))
     symbols = frozenset(dim for dim in dims.values() if isinstance(dim, str))
     return Inputs(tuple(placed), fixed, symbols)
 
@@ -209,8 +209,10 @@ def _parse(spec: str, inputs: Inputs) -> UserInput:
         raise UsageError(f"'{spec}': columns are written like {name}[:, 0:12,20], and their number must be fixed")
     try:
         columns = tuple(dict.fromkeys(column for part in parts[axis:] for column in _columns(part, width)))
-    except ValueError:
+    except (TypeError, ValueError):
         raise UsageError(f"'{spec}': columns must be numbers or slices below {width}") from None
+    if not columns:
+        raise UsageError(f"'{spec}': it names no column")
     return UserInput(name, columns, axis)
 
 
@@ -258,9 +260,7 @@ class Signature:
         return {name: made[name] for name in self.expected}
 
 
-def match_signatures(
-    original: Inputs, optimized: ModelSource, user_inputs: Sequence[str] | None = None
-) -> Signature:
+def match_signatures(original: Inputs, optimized: ModelSource, user_inputs: Sequence[str] | None = None) -> Signature:
     """Finds how the optimized model's inputs correspond to the original's.
 
     Args:

@@ -26,6 +26,16 @@ Array = npt.NDArray[Any]
 # Shapes, axes, offsets and sequence positions are far below this; embedding tables and weights far above.
 SMALL_ELEMENTS = 1 << 16
 
+# Same inputs, other outputs.
+RANDOM_OPERATORS = (
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+
 
 @dataclass(frozen=True)
 class ModelSource:

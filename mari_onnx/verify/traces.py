@@ -31,9 +31,12 @@ class Trace:
     def of_inputs(first: int, count: int) -> Trace:
         """The elements of a graph input, numbered from `first`."""
         return Trace(
-            np.arange(first, first + count), np.ones(count), np.zeros(count), np.full(count, -np.inf),
+            np.arange(first, first + count),
+            np.ones(count),
+            np.zeros(count),
+            np.full(count, -np.inf),
             np.full(count, np.inf),
-        )  # fmt: skip
+        )
 
     @staticmethod
     def of_constant(values: Array) -> Trace:
@@ -85,9 +88,12 @@ class Trace:
     def clipped(self, low: Array, high: Array) -> Trace:
         """Each element limited to [low, high]."""
         return Trace(
-            self.source, self.scale, self.offset,
-            np.clip(self.low, low, high), np.clip(self.high, low, high),
-        )  # fmt: skip
+            self.source,
+            self.scale,
+            self.offset,
+            np.clip(self.low, low, high),
+            np.clip(self.high, low, high),
+        )
 
 
 @dataclass(frozen=True)

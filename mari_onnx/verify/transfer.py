@@ -82,7 +82,8 @@ def moved(step: Step) -> list[Trace] | None:
     slots = MOVED.get(step.node.op_type, ())
     data = range(len(step.inputs)) if slots is None else slots
     fill = Trace.of_constant(np.zeros(1))
-    pieces, arrays, first = [fill], [], 1
+    pieces, first = [fill], 1
+    arrays: list[Array | None] = []
     for slot, (name, value) in enumerate(zip(step.node.input, step.inputs, strict=True)):
         if not name:
             arrays.append(None)

@@ -1,7 +1,7 @@
-"""One pass over the graph with concrete input shapes: shapes, small constants, traces, and the demands met on the way.
+"""One pass over the graph with concrete input shapes: shapes, small constants, traces, and demands met on the way.
 
-Each node is looked at once, in order. Its output shapes come from ONNX's own inference of that node, given the constants
-found so far; so the ladders that compute shapes (Shape, Gather, Concat, Reshape) are followed exactly.
+Each node is looked at once, in order. Its output shapes come from ONNX's own inference of that node, given the
+constants found so far; so the ladders that compute shapes (Shape, Gather, Concat, Reshape) are followed exactly.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from onnx import AttributeProto, TensorProto, numpy_helper, shape_inference
 
 from mari_onnx.verify.constraints import Constraints
 from mari_onnx.verify.demands import DEMANDS, attribute
-from mari_onnx.verify.source import SMALL_ELEMENTS, Array, ModelSource, inlined, small_array
+from mari_onnx.verify.source import RANDOM_OPERATORS, SMALL_ELEMENTS, Array, ModelSource, inlined, small_array
 from mari_onnx.verify.traces import UNKNOWN, Trace, Value
 from mari_onnx.verify.transfer import MOVED, TRACKED_ELEMENTS, TRANSFERS, Step, moved, run_reference
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-# Same inputs, other outputs: never folded, whatever their inputs are.
-RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout")
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,7 @@ class _Walker:
             found = shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=list(step.opsets))
         except Exception:  # custom operators, unknown input types, shapes that do not fit: each with its own exception
             found = {}
-        return [
-            _value_of(found[name]) if name in found else self.declared.get(name, UNKNOWN) for name in node.output
-        ]
+        return [_value_of(found[name]) if name in found else self.declared.get(name, UNKNOWN) for name in node.output]
 
     def refined(self, step: Step, outputs: list[Value]) -> list[Value]:
         """Adds constants and traces to the inferred outputs."""
@@ -221,16 +217,22 @@ def _folded(step: Step, outputs: list[Value]) -> list[Value] | None:
         if step.inputs[0].shape is None:
             return None
         arrays = run_reference(step, [np.broadcast_to(np.False_, step.inputs[0].shape)])
-    elif node.op_type in RANDOM or any((value.size or 0) > SMALL_ELEMENTS for value in outputs):
-        return None
-    elif any(name and value.const is None for name, value in zip(node.input, step.inputs, strict=True)):
-        return None
-    else:
+    elif _foldable(step, outputs):
         arrays = run_reference(step, [value.const for value in step.inputs])
+    else:
+        return None
     if arrays is None or len(arrays) != len(outputs):
         return None
     known = [_known(array) for array in arrays]
     return [replace(one, dtype=value.dtype or one.dtype) for one, value in zip(known, outputs, strict=True)]
+
+
+def _foldable(step: Step, outputs: list[Value]) -> bool:
+    if step.node.op_type in (*RANDOM_OPERATORS, "Dropout"):
+        return False
+    if any((value.size or 0) > SMALL_ELEMENTS for value in outputs):
+        return False
+    return all(value.const is not None for name, value in zip(step.node.input, step.inputs, strict=True) if name)
 
 
 def _transferred(step: Step) -> Trace | None:
@@ -243,9 +245,15 @@ def _is_mask(value: Value) -> bool:
 
 def _is_integer(dtype: int) -> bool:
     return dtype in (
-        TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
-        TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
-    )  # fmt: skip
+        TensorProto.INT8,
+        TensorProto.INT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.UINT8,
+        TensorProto.UINT16,
+        TensorProto.UINT32,
+        TensorProto.UINT64,
+    )
 
 
 def _same_kind(inputs: Sequence[Value], output: Value) -> bool:

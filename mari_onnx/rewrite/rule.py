@@ -1,0 +1,73 @@
+"""What a rewrite rule is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from mari_onnx.ir.graph import Node
+    from mari_onnx.rewrite.workspace import Workspace
+
+Found = TypeVar("Found")
+
+
+class Exactness(Enum):
+    """How the numbers of a rule compare with those before."""
+
+    EXACT = "exact"
+    """The same operations on each element: equal to the last bit."""
+    REASSOCIATING = "reassociating"
+    """The same sum in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a rule does not apply where a reader might expect it to; shown by ``explain``."""
+
+    reason: str
+
+
+class Rule(ABC, Generic[Found]):
+    """One rewrite: a match and a replacement.
+
+    A rule holds no state: what ``match`` finds is handed to ``rewrite``. It writes plain algebra on whole values, as
+    if each had a row for every candidate; the workspace builds user-side results for one candidate by itself.
+    """
+
+    name: ClassVar[str]
+    """As in ``--disable`` and in reports."""
+    algebra: ClassVar[str]
+    """The identity behind the rule, in one line."""
+    exactness: ClassVar[Exactness]
+    ops: ClassVar[frozenset[str]]
+    """Operators of ai.onnx at which the rule may start."""
+
+    @abstractmethod
+    def match(self, node: Node, at: Workspace) -> Found | Refusal | None:
+        """Looks at a node without changing anything.
+
+        Args:
+            node: A node whose operator is one of ``ops``.
+            at: The graph around it.
+
+        Returns:
+            What ``rewrite`` needs, a refusal worth telling, or ``None`` where the rule has nothing to do with the
+            node.
+        """
+
+    @abstractmethod
+    def rewrite(self, node: Node, found: Found, at: Workspace) -> Sequence[str]:
+        """Builds the replacement.
+
+        Args:
+            node: The node that was matched.
+            found: What ``match`` returned.
+            at: Builds nodes and constants.
+
+        Returns:
+            One value for each output of the node, of the same type and shape.
+        """

@@ -1,0 +1,105 @@
+"""Lists of sizes as values of the graph: the number of candidates read from an item input, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import sympy
+
+from mari_onnx.analysis.inputs import InputSide
+from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, symbol
+
+if TYPE_CHECKING:
+    from mari_onnx.rewrite.workspace import Workspace
+
+
+class SizeBuilder:
+    """Builds integer vectors with symbolic entries.
+
+    Args:
+        workspace: Where the nodes go.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._sources: dict[Dim, tuple[str, int]] = {}
+        graph, inputs = workspace.graph, workspace.inputs
+        for name in inputs.on(InputSide.ITEM)[:1]:
+            self._sources[CANDIDATES] = (name, inputs.axes[name])
+        for name, declared in graph.inputs.items():
+            for index, dim in enumerate(declared.type.tensor_type.shape.dim):
+                if dim.dim_param and inputs.axes.get(name) != index:
+                    self._sources.setdefault(symbol(dim.dim_param), (name, index))
+
+    def can_build(self, dim: Dim) -> bool:
+        """Whether a size follows from constants and the sizes of the inputs."""
+        return all(s in self._sources or self._is_fixed(s) for s in free_symbols(dim))
+
+    def vector(self, dims: Sequence[Dim], dtype: int = onnx.TensorProto.INT64) -> str | None:
+        """A one-dimensional value with these entries, ``None`` where one cannot be computed."""
+        if not all(map(self.can_build, dims)):
+            return None
+        kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+        dims = [self._fixed(d) for d in dims]
+        if all(isinstance(d, int) for d in dims):
+            return self._workspace.weight(np.array(dims, kind), "mari/sizes")
+        pieces: list[str] = []
+        known: list[int] = []
+        for dim in dims:
+            if isinstance(dim, int):
+                known.append(dim)
+                continue
+            if known:
+                pieces.append(self._workspace.weight(np.array(known, kind), "mari/sizes"))
+                known = []
+            pieces.append(self._entry(dim, dtype))
+        if known:
+            pieces.append(self._workspace.weight(np.array(known, kind), "mari/sizes"))
+        return self._workspace.emit("Concat", pieces, axis=0) if len(pieces) > 1 else pieces[0]
+
+    def along(self, rank: int, index: int) -> str:
+        """Ones, with the number of candidates in one place: what Expand and Tile need."""
+        vector = self.vector([CANDIDATES if i == index else 1 for i in range(rank)])
+        assert vector is not None
+        return vector
+
+    def cut(self, value: str, start: int, end: int) -> str:
+        """Some entries of a one-dimensional value."""
+        if start >= end:
+            return value
+        bounds = [self._workspace.weight(np.array([b], np.int64), "mari/sizes") for b in (start, end, 0)]
+        return self._workspace.emit("Slice", [value, *bounds])
+
+    def _is_fixed(self, dim: Dim) -> bool:
+        return bool(dim == CANDIDATES and self._workspace.inputs.batch is not None)
+
+    def _fixed(self, dim: Dim) -> Dim:
+        batch = self._workspace.inputs.batch
+        if isinstance(dim, int) or batch is None:
+            return dim
+        value = dim.subs(CANDIDATES, batch)
+        return int(value) if value.is_Integer else value
+
+    def _entry(self, dim: Dim, dtype: int) -> str:
+        """One size as a vector with one entry."""
+        workspace = self._workspace
+        if isinstance(dim, int) or dim.is_Integer:
+            kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+            return workspace.weight(np.array([int(dim)], kind), "mari/sizes")
+        if dim.is_Symbol:
+            name, index = self._sources[dim]
+            entry = self.cut(workspace.emit("Shape", [name]), index, index + 1)
+            return entry if dtype == onnx.TensorProto.INT64 else workspace.emit("Cast", [entry], to=dtype)
+        if dim.is_Pow:
+            base, exponent = dim.as_base_exp()
+            return self._combined("Mul", [base] * int(exponent), dtype)
+        return self._combined("Mul" if isinstance(dim, sympy.Mul) else "Add", list(dim.args), dtype)
+
+    def _combined(self, op: str, parts: Sequence[Dim], dtype: int) -> str:
+        total = self._entry(parts[0], dtype)
+        for part in parts[1:]:
+            total = self._workspace.emit(op, [total, self._entry(part, dtype)])
+        return total

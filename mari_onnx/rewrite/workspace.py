@@ -1,0 +1,463 @@
+"""The graph at work: every edit keeps it a valid model with the same outputs, with the facts of all values at hand.
+
+Rules write plain algebra on whole values, as if every value had all B rows. What such algebra makes of user-side
+values alone is recognised here, by the same transfer functions as in the analysis, and built for one candidate, with
+an Expand behind it that stays only while something needs it. Sinking an Expand past an operator is nothing else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mari_onnx.analysis.analyze import Analysis, Judge
+from mari_onnx.analysis.facts import CandidateAxis, Fact
+from mari_onnx.analysis.transfer import Change, SetAttribute, SetEntry, SetInput
+from mari_onnx.errors import RuleError
+from mari_onnx.ir.dims import Dim, same
+from mari_onnx.ir.graph import Graph, Node, Order, Weight
+from mari_onnx.rewrite.sizes import SizeBuilder
+
+SHARED_WEIGHT_BYTES = 1 << 12
+"""Constants up to this size are compared by value, so that equal ones are stored once."""
+
+BROADCAST_RULE = "hoist"
+
+
+class Workspace:
+    """A graph being rewritten.
+
+    Args:
+        graph: The graph; edited in place, so hand in one of your own.
+        analysis: Facts of its values.
+
+    Attributes:
+        graph: The graph.
+        facts: Fact by value name.
+        singles: For each user-side value the one that holds it for a single candidate.
+    """
+
+    def __init__(self, graph: Graph, analysis: Analysis) -> None:
+        self.graph = graph
+        self.inputs = analysis.inputs
+        self.judge = Judge(graph, analysis.inputs)
+        self.facts: dict[str, Fact] = dict(analysis.facts)
+        self.singles: dict[str, str] = {}
+        self.sizes = SizeBuilder(self)
+        self._fresh: dict[Node, None] = {}
+        self._made: dict[Any, tuple[str, ...]] = {}
+        self._constants: dict[Any, str] = {}
+        self._serial = itertools.count(1)
+        self._place: Order = (-1,)
+        self._rule = ""
+        self._stem = "mari"
+        self._stale: list[tuple[Order, int, Node]] = []
+        self._suspects: dict[Node, None] = {}
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def opset(self) -> int:
+        return self.graph.opset
+
+    def fact(self, value: str) -> Fact:
+        return self.facts[value]
+
+    def single(self, value: str) -> str:
+        """The value for one candidate: another value for a user-side one, the value itself otherwise."""
+        return self.singles.get(value, value)
+
+    def is_user(self, value: str) -> bool:
+        """Whether the value is user-side and its form for one candidate is at hand."""
+        return value in self.singles
+
+    def is_once(self, value: str) -> bool:
+        """Whether the value is computed once per request: shared, or user-side."""
+        fact = self.facts[value]
+        return value in self.singles or (fact.axis is None and not fact.opaque)
+
+    def constant(self, value: str) -> np.ndarray | None:
+        """The numbers of a weight."""
+        return self.graph.constant(value)
+
+    def is_weight(self, value: str) -> bool:
+        return value in self.graph.weights
+
+    def integers(self, value: str) -> tuple[int, ...] | None:
+        content = self.facts[value].content
+        return content.integers() if content is not None else None
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def working_for(self, node: Node, rule: str) -> None:
+        """New nodes from now on stand where ``node`` stands, are named after it, and bear the rule's name."""
+        self._place, self._rule, self._stem = self.graph.order(node), rule, node.name or node.output
+
+    def weight(self, array: np.ndarray, hint: str = "") -> str:
+        """A constant; equal small ones are stored once."""
+        key: Any = (array.dtype.str, array.shape, array.tobytes()) if array.nbytes <= SHARED_WEIGHT_BYTES else None
+        if key is not None and key in self._constants:
+            return self._constants[key]
+        name = self.graph.unique_name(hint or f"{self._stem}/constant")
+        self.graph.add_weight(name, Weight.of(array))
+        self._record(self.facts, name, self.judge.weight_fact(name))
+        if key is not None:
+            self._record(self._constants, key, name)
+        return name
+
+    def cached_weight(self, key: tuple[Any, ...], make: Any, hint: str) -> str:
+        """A constant cut from others; asked for again under the same key, it is the same one."""
+        if key not in self._constants:
+            self._record(self._constants, key, self.weight(make(), hint))
+        return self._constants[key]
+
+    def emit(self, op: str, inputs: Sequence[str], *, domain: str = "", **attrs: Any) -> str:
+        """A new node with one output; user-side ones are built for one candidate.
+
+        Args:
+            op: Operator type.
+            inputs: Names of the values it reads, ``""`` for absent optional ones.
+            domain: Operator domain.
+            attrs: Attributes.
+
+        Returns:
+            The name of the output, as a whole value.
+
+        Raises:
+            RuleError: The node is not valid on these inputs.
+        """
+        return self.emit_many(op, inputs, 1, domain=domain, **attrs)[0]
+
+    def emit_many(
+        self, op: str, inputs: Sequence[str], outputs: int, *, domain: str = "", **attrs: Any
+    ) -> tuple[str, ...]:
+        """Like :meth:`emit`, for a node with several outputs."""
+        key = (op, domain, tuple(inputs), outputs, _frozen(attrs))
+        known = self._made.get(key)
+        if known is not None and all(self.graph.producer(v) is not None for v in known):
+            return known
+        names = tuple(self.graph.unique_name(f"{self._stem}/{op}") for _ in range(outputs))
+        node = Node(op, tuple(inputs), names, attrs, domain, names[0], rule=self._rule)
+        facts = self._judged(node)
+        if any(not f.dtype for f in facts):
+            raise RuleError(f"rule {self._rule}: {node.where()} cannot be typed on inputs {list(inputs)}")
+        for name, fact in zip(names, facts, strict=True):
+            self._record(self.facts, name, fact)
+        if self._may_lift(node, facts):
+            self._lift(node, facts)
+        else:
+            self._insert(node)
+        self._record(self._made, key, names)
+        return names
+
+    def reshape(self, value: str, shape: Sequence[Dim]) -> str:
+        """The value laid out anew; the target is a constant where at most one size is symbolic."""
+        own = self.facts[value].shape
+        if own is not None and len(own) == len(shape) and all(map(same, own, shape)):
+            return value
+        symbolic = [i for i, d in enumerate(shape) if not isinstance(d, int)]
+        if len(symbolic) <= 1 and 0 not in [d for d in shape if isinstance(d, int)]:
+            target: str | None = self.weight(
+                np.array([-1 if i in symbolic else d for i, d in enumerate(shape)], np.int64), "mari/sizes"
+            )
+        else:
+            target = self.sizes.vector(shape)
+        if target is None:
+            raise RuleError(f"the sizes {tuple(shape)} cannot be computed from the inputs of the model")
+        return self.emit("Reshape", [value, target])
+
+    def squeeze(self, value: str, axes: Sequence[int]) -> str:
+        """The value without some axes of size 1."""
+        if self.opset < 13:
+            return self.emit("Squeeze", [value], axes=list(axes))
+        return self.emit("Squeeze", [value, self.weight(np.array(axes, np.int64), "mari/axes")])
+
+    def _insert(self, node: Node) -> None:
+        self.graph.insert(node, (*self._place, next(self._serial)))
+        self._suspects[node] = None
+        self._fresh[node] = None
+
+    def _judged(self, node: Node) -> tuple[Fact, ...]:
+        given = tuple(self.facts[v] if v else None for v in node.inputs)
+        return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
+
+    # -- sinking the Expand ----------------------------------------------------------------------------------------
+
+    def _may_lift(self, node: Node, facts: Sequence[Fact]) -> bool:
+        """Whether the node can run for one candidate: all it makes is user-side or shared, from user-side inputs."""
+        used = [f for name, f in zip(node.outputs, facts, strict=True) if name]
+        if node.domain or node.op in ("Shape", "Size") or any(f.opaque for f in used):
+            return False
+        if any(f.axis is not None and f.varies for f in used):
+            return False
+        return any(f.is_user for f in used) or any(v in self.singles for v in node.inputs)
+
+    def lift(self, node: Node) -> bool:
+        """Replaces a node of the graph by its form for one candidate, with an Expand behind it.
+
+        Returns:
+            Whether the node was user-side and not lifted yet.
+        """
+        facts = [self.facts[v] if v else Fact() for v in node.outputs]
+        if any(v in self.singles for v in node.outputs) or not self._may_lift(node, facts):
+            return False
+        if self._is_broadcast(node):
+            self._record(self.singles, node.output, node.inputs[0])
+            return True
+        if any(f.is_user and not self._can_broadcast(f) for f in facts):
+            return False
+        order, rule, stem, place = self.graph.order(node), self._rule, self._stem, self._place
+        self._drop(node)
+        self._place, self._rule, self._stem = order, BROADCAST_RULE, node.name or node.output
+        self._lift(node, facts)
+        self._place, self._rule, self._stem = place, rule, stem
+        return True
+
+    def _is_broadcast(self, node: Node) -> bool:
+        """Whether the node itself does nothing but repeat a value for every candidate."""
+        if node.op not in ("Expand", "Tile") or node.domain:
+            return False
+        source, result = self.facts[node.inputs[0]], self.facts[node.output]
+        if source.axis is not None or source.shape is None or result.single_shape is None:
+            return False
+        return len(source.shape) == len(result.single_shape) and all(map(same, source.shape, result.single_shape))
+
+    def _lift(self, node: Node, facts: Sequence[Fact]) -> None:
+        """Adds the node for one candidate, and repeats what has a candidate axis under the node's own names."""
+        given = tuple(self.facts[v] if v else None for v in node.inputs)
+        claim = self.judge.claim(node, given, tuple(f.shape for f in facts))
+        single = replace(node, inputs=tuple(self.single(v) for v in node.inputs), rule=self._rule or node.rule)
+        for change in claim.changes:
+            single = self._changed(single, change)
+        names = []
+        for value, fact in zip(node.outputs, facts, strict=True):
+            name = self.graph.unique_name(f"{value}/once") if value and fact.is_user else value
+            names.append(name)
+            if name != value:
+                self._record(self.facts, name, replace(fact, shape=fact.single_shape, axis=None, varies=False))
+        single = replace(single, outputs=tuple(names))
+        self._insert(single)
+        for value, fact, name in zip(node.outputs, facts, names, strict=True):
+            if name != value:
+                self.repeat(name, value, fact)
+
+    def repeat(self, once: str, value: str, fact: Fact) -> None:
+        """Makes ``value``, the repetition of ``once`` for every candidate; ``fact`` is that of ``value``."""
+        axis = fact.axis
+        assert axis is not None and fact.shape is not None
+        rank = len(fact.shape)
+        if axis.is_whole:
+            self._add("Expand", (once, self.sizes.along(rank, axis.index)), value)
+        elif same(axis.outer, 1):
+            self._add("Tile", (once, self.sizes.along(rank, axis.index)), value)
+        else:
+            self._repeat_inside(once, value, fact.shape, axis)
+        self._record(self.facts, value, fact)
+        self._record(self.singles, value, once)
+
+    def _repeat_inside(self, once: str, value: str, shape: Sequence[Dim], axis: CandidateAxis) -> None:
+        """Repeats each of the outer blocks of an axis: reshape, repeat, reshape back."""
+        k = axis.index
+        apart = (*shape[:k], axis.outer, 1, axis.inner, *shape[k + 1 :])
+        blocks, wide = self.graph.unique_name(f"{value}/blocks"), self.graph.unique_name(f"{value}/wide")
+        target, whole = self.sizes.vector(apart), self.sizes.vector(shape)
+        assert target is not None and whole is not None
+        once_fact = replace(self.facts[once], content=None)
+        self._add("Reshape", (once, target), blocks)
+        self._record(self.facts, blocks, replace(once_fact, shape=apart))
+        self._add("Expand", (blocks, self.sizes.along(len(apart), k + 1)), wide)
+        inside = CandidateAxis(k + 1)
+        self._record(self.facts, wide, replace(once_fact, shape=_at(apart, inside), axis=inside))
+        self._record(self.singles, wide, blocks)
+        self._add("Reshape", (wide, whole), value)
+
+    def _can_broadcast(self, fact: Fact) -> bool:
+        axis = fact.axis
+        if axis is None or fact.shape is None:
+            return False
+        if axis.is_whole or same(axis.outer, 1):
+            return True
+        return all(self.sizes.can_build(d) for d in (*fact.shape, axis.outer, axis.inner))
+
+    def _add(self, op: str, inputs: tuple[str, ...], output: str) -> None:
+        self._insert(Node(op, inputs, (output,), {}, "", output, rule=BROADCAST_RULE))
+
+    def _changed(self, node: Node, change: Change) -> Node:
+        if isinstance(change, SetAttribute):
+            return replace(node, attrs={**node.attrs, change.name: change.value}, source=None)
+        inputs = list(node.inputs)
+        if isinstance(change, SetInput):
+            inputs += [""] * (change.index + 1 - len(inputs))
+            inputs[change.index] = self.weight(np.array(change.values, np.int64))
+        else:
+            inputs[change.index] = self._with_entry(inputs[change.index], change)
+        return node.reading(inputs)
+
+    def _with_entry(self, value: str, change: SetEntry) -> str:
+        """A list of sizes with one entry replaced."""
+        fact = self.facts[value]
+        assert fact.content is not None
+        items = [*fact.content.items]
+        items[change.entry] = change.value
+        built = self.sizes.vector(items, fact.dtype)
+        if built is not None:
+            return built
+        entry = self.sizes.vector((change.value,), fact.dtype)
+        if entry is None:
+            raise RuleError(f"the size {change.value} cannot be computed from the inputs of the model")
+        before = self.sizes.cut(value, 0, change.entry)
+        after = self.sizes.cut(value, change.entry + 1, len(items))
+        parts = [before] * (change.entry > 0) + [entry] + [after] * (change.entry + 1 < len(items))
+        return self.emit("Concat", parts, axis=0) if len(parts) > 1 else entry
+
+    # -- replacing -------------------------------------------------------------------------------------------------
+
+    def replace(self, node: Node, values: Sequence[str]) -> None:
+        """Lets everything that read the outputs of a node read other values instead, and removes the node.
+
+        Raises:
+            RuleError: A value has another type or shape than the output it stands for.
+        """
+        for old, new in zip(node.outputs, values, strict=True):
+            if old:
+                self._check_replacement(node, old, new)
+        order = self.graph.order(node)
+        self._drop(node)
+        for old, new in zip(node.outputs, values, strict=True):
+            if old and old != new:
+                self._redirect(old, new, order)
+
+    def _check_replacement(self, node: Node, old: str, new: str) -> None:
+        was, now = self.facts[old], self.facts[new]
+        if was.dtype and was.dtype != now.dtype:
+            raise RuleError(f"rule {self._rule} changes the type of {node.where()}")
+        if was.shape is not None and (
+            now.shape is None or len(was.shape) != len(now.shape) or not all(map(same, was.shape, now.shape))
+        ):
+            raise RuleError(f"rule {self._rule} changes the shape of {node.where()}: {was.shape} to {now.shape}")
+
+    def _redirect(self, old: str, new: str, order: Order) -> None:
+        pinned = self.graph.is_pinned(old)
+        for consumer in self.graph.consumers(old):
+            if old in consumer.inputs:
+                self._substitute(consumer, consumer.reading(new if v == old else v for v in consumer.inputs))
+        if pinned:
+            keeper = Node("Identity", (new,), (old,), {}, "", old, rule=self._rule)
+            self.graph.insert(keeper, (*order, next(self._serial)))
+            self._record(self.facts, old, replace(self.facts[new]))
+            if new in self.singles:
+                self._record(self.singles, old, self.singles[new])
+            for consumer in self.graph.consumers(old):
+                self._mark_stale(consumer)
+
+    def _substitute(self, node: Node, by: Node) -> None:
+        """Puts a node in another's place; both have the same outputs."""
+        order = self.graph.order(node)
+        self.graph.remove(node)
+        self.graph.insert(by, order)
+        self._suspect_producers(node)
+        self._mark_stale(by)
+
+    def reread(self, node: Node, inputs: Iterable[str]) -> Node:
+        """Lets a node read other values; its outputs stay what they are."""
+        by = replace(node.reading(inputs), rule=node.rule)
+        self._substitute(node, by)
+        return by
+
+    def _drop(self, node: Node) -> None:
+        self.graph.remove(node)
+        self._suspect_producers(node)
+
+    def _suspect_producers(self, node: Node) -> None:
+        for value in node.reads:
+            producer = self.graph.producer(value)
+            if producer is not None:
+                self._suspects[producer] = None
+
+    # -- keeping facts and graph in step ---------------------------------------------------------------------------
+
+    def _mark_stale(self, node: Node) -> None:
+        heapq.heappush(self._stale, (self.graph.order(node), next(self._serial), node))
+
+    def settle(self) -> list[Node]:
+        """Finds the facts anew behind every edit, lifts what has become user-side, and removes dead nodes.
+
+        Returns:
+            The nodes that are new or whose inputs or facts have changed, by their place.
+        """
+        touched: dict[Node, None] = {}
+        while self._stale:
+            _, _, node = heapq.heappop(self._stale)
+            if node in self.graph:
+                touched[node] = None
+                self._refresh(node)
+        self.sweep()
+        touched |= self._fresh
+        self._fresh.clear()
+        return sorted((n for n in touched if n in self.graph), key=self.graph.order)
+
+    def _refresh(self, node: Node) -> None:
+        if any(v in self.singles for v in node.outputs):
+            return
+        facts = self._judged(node)
+        changed = [v for v, f in zip(node.outputs, facts, strict=True) if v and self.facts.get(v) != f]
+        for value, fact in zip(node.outputs, facts, strict=True):
+            if value:
+                self._record(self.facts, value, self._merged(self.facts.get(value), fact))
+        lifted = self.lift(node)
+        for value in node.outputs if lifted else changed:
+            for consumer in self.graph.consumers(value):
+                self._mark_stale(consumer)
+
+    @staticmethod
+    def _merged(old: Fact | None, new: Fact) -> Fact:
+        """What was known of the shape stays known, whatever the new inputs let one infer."""
+        if old is None or old.shape is None or old.opaque != new.opaque or old.axis != new.axis:
+            return new
+        return replace(new, shape=old.shape)
+
+    def sweep(self) -> None:
+        """Removes nodes that nothing needs any more."""
+        while self._suspects:
+            node, _ = self._suspects.popitem()
+            if node not in self.graph:
+                continue
+            if any(self.graph.consumers(v) or self.graph.is_output(v) for v in node.outputs if v):
+                continue
+            self._drop(node)
+
+    # -- taking back -----------------------------------------------------------------------------------------------
+
+    def _record(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Sets an entry of a table so that a roll-back restores it."""
+        missing = key not in table
+        before = table.get(key)
+        table[key] = value
+        self.graph.note_undo(lambda: table.pop(key, None) if missing else table.__setitem__(key, before))
+
+    def mark(self) -> int:
+        return self.graph.mark()
+
+    def roll_back(self, mark: int) -> None:
+        self.graph.roll_back(mark)
+        self._stale.clear()
+        self._suspects.clear()
+        self._fresh.clear()
+
+
+def _at(shape: Sequence[Dim], axis: CandidateAxis) -> tuple[Dim, ...]:
+    return (*shape[: axis.index], axis.size, *shape[axis.index + 1 :])
+
+
+def _frozen(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Attributes as something that can be a key."""
+    return tuple(
+        (name, value.SerializeToString() if isinstance(value, onnx.TensorProto) else repr(value))
+        for name, value in sorted(attrs.items())
+    )

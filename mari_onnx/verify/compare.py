@@ -1,0 +1,243 @@
+"""Comparing one output of two models: type, shape, values, and the order of candidates that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from mari_onnx.verify.source import Array
+
+# The optimized model may be this much further from float64 than the original is: another order of additions, no more.
+FLOAT64_FACTOR = 4.0
+# The float64 rule only forgives rounding. Where the original itself is further off than this many tolerances, its
+# float64 run took another path (a rounded id, a threshold), and says nothing about the optimized model.
+FLOAT64_REACH = 100.0
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Relative (to the row's magnitude) and absolute tolerance."""
+
+    rtol: float
+    atol: float
+
+    def for_dtype(self, dtype: int) -> Tolerance:
+        """The tolerance for outputs of this ONNX type, never below what the type can hold."""
+        rtol, atol = COARSE.get(dtype, (0.0, 0.0))
+        return Tolerance(max(self.rtol, rtol), max(self.atol, atol))
+
+
+COARSE: dict[int, tuple[float, float]] = {TensorProto.FLOAT16: (1e-2, 1e-3), TensorProto.BFLOAT16: (3e-2, 1e-2)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far apart two arrays are.
+
+    Attributes:
+        max_abs: the largest absolute error over finite elements.
+        max_rel: the largest relative error; for the reader only, since it explodes near zero.
+        scale: the largest magnitude of the expected array.
+    """
+
+    max_abs: float
+    max_rel: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of comparing one output of one run.
+
+    Attributes:
+        difference: the sizes of the errors, None where they cannot be told.
+        mismatch: what is wrong, None when all agrees.
+        optimized_error: largest error of the optimized model against float64, None without such a run.
+        original_error: the same for the original.
+        has_nan: the original has NaN in this output.
+        all_nan: the original has nothing else.
+    """
+
+    difference: Difference | None
+    mismatch: str | None
+    optimized_error: float | None = None
+    original_error: float | None = None
+    has_nan: bool = False
+    all_nan: bool = False
+
+
+def max_error(expected: Array, actual: Array) -> Difference:
+    """The largest errors between two arrays of one shape; places where both have NaN, or the same infinity, are equal.
+
+    Args:
+        expected: what it should be.
+        actual: what it is.
+
+    Returns:
+        The sizes of the errors, infinite where one array is not finite and the other disagrees.
+    """
+    one, two = _double(expected), _double(actual)
+    if not one.size:
+        return Difference(0.0, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        gap = _gap(one, two)
+        relative = np.where(gap == 0, 0.0, gap / np.abs(one))
+    relative = np.where(np.isnan(relative), np.inf, relative)
+    finite = np.abs(one[np.isfinite(one)])
+    return Difference(float(gap.max()), float(relative.max()), float(finite.max()) if finite.size else 0.0)
+
+
+def _double(array: Array) -> Array:
+    return np.asarray(array).astype(np.float64)
+
+
+def _gap(one: Array, two: Array) -> Array:
+    """Absolute differences; infinite where NaN or infinities disagree."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(one - two)
+    same = (one == two) | (np.isnan(one) & np.isnan(two))
+    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+
+
+def compare_arrays(
+    expected: Array, actual: Array, tolerance: Tolerance, truth: Array | None = None, dtype: int | None = None
+) -> Comparison:
+    """Compares one output.
+
+    Args:
+        expected: the original's output.
+        actual: the optimized model's output.
+        tolerance: for 32-bit floats; coarser types get a wider one.
+        truth: the original's output in double precision, if there is one.
+        dtype: the ONNX type of the output where numpy's differs (bfloat16 arrives as float32).
+
+    Returns:
+        The comparison.
+    """
+    if expected.dtype != actual.dtype:
+        return Comparison(None, f"type {actual.dtype} instead of {expected.dtype}")
+    if expected.shape != actual.shape:
+        return Comparison(None, f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+    if expected.dtype.kind != "f":
+        return _compare_exactly(expected, actual)
+    fitting = tolerance.for_dtype(dtype or onnx.helper.np_dtype_to_tensor_dtype(expected.dtype))
+    return _compare_floats(_double(expected), _double(actual), fitting, truth)
+
+
+def _compare_exactly(expected: Array, actual: Array) -> Comparison:
+    differing = np.argwhere(expected != actual)
+    numeric = expected.dtype.kind in "biu"
+    difference = max_error(expected, actual) if numeric else None
+    if not len(differing):
+        return Comparison(difference, None)
+    at = tuple(differing[0].tolist())
+    count = f"{len(differing)} of {expected.size} elements differ"
+    return Comparison(difference, f"{actual[at]!s} instead of {expected[at]!s} at {list(at)}; {count}")
+
+
+def _compare_floats(expected: Array, actual: Array, tolerance: Tolerance, truth: Array | None) -> Comparison:
+    nan = np.isnan(expected)
+    difference = max_error(expected, actual)
+    errors = _float64_errors(expected, actual, truth)
+    mismatch = _special_mismatch(expected, actual) or _value_mismatch(expected, actual, tolerance, errors)
+    optimized_error, original_error = errors or (None, None)
+    return Comparison(
+        difference,
+        mismatch,
+        optimized_error,
+        original_error,
+        has_nan=bool(nan.any()),
+        all_nan=bool(nan.size and nan.all()),
+    )
+
+
+def _float64_errors(expected: Array, actual: Array, truth: Array | None) -> tuple[float, float] | None:
+    if truth is None or truth.shape != expected.shape or truth.dtype.kind != "f":
+        return None
+    finite = np.isfinite(truth) & np.isfinite(expected) & np.isfinite(actual)
+    if not finite.any():
+        return None
+    return float(np.abs(actual - truth)[finite].max()), float(np.abs(expected - truth)[finite].max())
+
+
+def _special_mismatch(expected: Array, actual: Array) -> str | None:
+    """NaN and infinities must sit at the same places."""
+    special = ~np.isfinite(expected) | ~np.isfinite(actual)
+    wrong = special & (_gap(expected, actual) != 0)
+    if not wrong.any():
+        return None
+    at = tuple(np.argwhere(wrong)[0].tolist())
+    return f"{actual[at]:g} instead of {expected[at]:g} at {list(at)}"
+
+
+def _value_mismatch(
+    expected: Array, actual: Array, tolerance: Tolerance, errors: tuple[float, float] | None
+) -> str | None:
+    gap = np.where(np.isfinite(expected), _gap(expected, actual), 0.0)
+    allowed = tolerance.atol + tolerance.rtol * _row_scale(expected)
+    over = gap > allowed
+    if not over.any() or _forgiven(errors, tolerance, expected):
+        return None
+    worst = np.unravel_index(np.argmax(np.where(over, gap / allowed, 0)), gap.shape)
+    at = tuple(int(index) for index in worst)
+    return (
+        f"{actual[at]:.7g} instead of {expected[at]:.7g} at {list(at)}:"
+        f" error {gap[at]:.2g}, allowed {float(np.broadcast_to(allowed, gap.shape)[at]):.2g}"
+    )
+
+
+def _row_scale(expected: Array) -> Array:
+    """The largest finite magnitude of each candidate's row, kept broadcastable."""
+    magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+    axes = tuple(range(1, expected.ndim))
+    return np.asarray(magnitude.max(axis=axes, keepdims=True, initial=0.0)) if axes else magnitude
+
+
+def _forgiven(errors: tuple[float, float] | None, tolerance: Tolerance, expected: Array) -> bool:
+    """Whether the optimized model is about as close to float64 as the original, and the original close at all."""
+    if errors is None:
+        return False
+    optimized, original = errors
+    scale = float(_row_scale(expected).max(initial=0.0))
+    if original > FLOAT64_REACH * (tolerance.atol + tolerance.rtol * scale):
+        return False
+    return optimized <= FLOAT64_FACTOR * original + TINY * max(1.0, scale)
+
+
+def ranking_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool | None:
+    """Whether candidates keep their order in an output of shape [B] or [B, k] (each column is a ranking).
+
+    Two candidates whose scores differ by no more than the tolerance are tied, and may swap.
+
+    Args:
+        expected: the original's scores.
+        actual: the optimized model's scores.
+        tolerance: what counts as a tie.
+
+    Returns:
+        The answer, or None where the output is no ranking.
+    """
+    if expected.shape != actual.shape or expected.ndim not in (1, 2) or expected.dtype.kind != "f":
+        return None
+    if expected.shape[0] < 2:
+        return None
+    one, two = (_double(array).reshape(expected.shape[0], -1) for array in (expected, actual))
+    return all(_column_kept(one[:, column], two[:, column], tolerance) for column in range(one.shape[1]))
+
+
+def _column_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool:
+    usable = np.isfinite(expected) & np.isfinite(actual)
+    expected, actual = expected[usable], actual[usable]
+    if expected.size < 2:
+        return True
+    tie = tolerance.atol + tolerance.rtol * np.abs(expected).max()
+    order = np.argsort(expected, kind="stable")
+    expected, actual = expected[order], actual[order]
+    # The best actual score among candidates that are clearly below each one.
+    best_so_far = np.append(-np.inf, np.maximum.accumulate(actual))
+    below = np.searchsorted(expected, expected - tie, side="left")
+    return bool((actual >= best_so_far[below]).all())

@@ -1,0 +1,136 @@
+"""What verification found, for people and for programs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from mari_onnx.verify.compare import Comparison
+
+
+class Float64Error(NamedTuple):
+    """Largest absolute error against a float64 run of the original."""
+
+    optimized: float
+    original: float
+
+
+@dataclass(frozen=True)
+class OutputReport:
+    """One output over all runs.
+
+    Attributes:
+        name: the output.
+        max_abs: largest absolute error, None where types or shapes differ or it is no number.
+        max_rel: largest relative error; large near zero, so no reason to worry by itself.
+        scale: largest magnitude in the original.
+        error_vs_float64: errors of both models against float64, None without such a run.
+        mismatch: what is wrong and in which run, None when all agrees.
+    """
+
+    name: str
+    max_abs: float | None = None
+    max_rel: float | None = None
+    scale: float | None = None
+    error_vs_float64: Float64Error | None = None
+    mismatch: str | None = None
+
+    def with_run(self, found: Comparison, where: str) -> OutputReport:
+        """The report with one more run; the first mismatch stays.
+
+        Args:
+            found: the comparison of that run.
+            where: names the run, such as "batch 7, seed 0".
+        """
+        merged = self
+        if found.difference is not None:
+            merged = replace(
+                merged,
+                max_abs=_larger(self.max_abs, found.difference.max_abs),
+                max_rel=_larger(self.max_rel, found.difference.max_rel),
+                scale=_larger(self.scale, found.difference.scale),
+            )
+        if found.optimized_error is not None and found.original_error is not None:
+            old = self.error_vs_float64 or Float64Error(0.0, 0.0)
+            merged = replace(
+                merged,
+                error_vs_float64=Float64Error(
+                    max(old.optimized, found.optimized_error), max(old.original, found.original_error)
+                ),
+            )
+        return merged.failed(found.mismatch, where) if found.mismatch else merged
+
+    def failed(self, mismatch: str, where: str) -> OutputReport:
+        """The report with a mismatch, unless it has one already."""
+        return self if self.mismatch else replace(self, mismatch=f"{mismatch} ({where})")
+
+
+def _larger(old: float | None, new: float) -> float:
+    return new if old is None else max(old, new)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The verdict.
+
+    Attributes:
+        passed: no output has a mismatch.
+        outputs: one report per output of the original.
+        ranking_unchanged: candidates keep their order in each score; None when no output is a ranking.
+        batches: the batch sizes that were run.
+        seeds: the number of seeds per batch size.
+        runs: the number of compared runs.
+        notes: sentences about what the reader should know.
+    """
+
+    passed: bool
+    outputs: tuple[OutputReport, ...]
+    ranking_unchanged: bool | None
+    batches: tuple[int, ...]
+    seeds: int
+    runs: int
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """The verdict on one line."""
+        if not self.passed:
+            first = next(output for output in self.outputs if output.mismatch)
+            wrong = sum(output.mismatch is not None for output in self.outputs)
+            return f"FAILED: {wrong} of {len(self.outputs)} outputs differ; {first.name}: {first.mismatch}"
+        errors = [output.max_abs for output in self.outputs if output.max_abs is not None]
+        parts = [f"max abs error {max(errors):.2g}"] if errors else []
+        if self.ranking_unchanged is not None:
+            parts.append("ranking unchanged" if self.ranking_unchanged else "ranking CHANGED")
+        sizes = ", ".join(map(str, self.batches))
+        runs = f"{self.runs} runs at batch {sizes}"
+        count = len(self.outputs)
+        return f"verified: {count} output{'s' if count != 1 else ''}, {', '.join([runs, *parts])}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values; numbers that JSON lacks become null."""
+        return {
+            "passed": self.passed,
+            "ranking_unchanged": self.ranking_unchanged,
+            "batches": list(self.batches),
+            "seeds": self.seeds,
+            "runs": self.runs,
+            "notes": list(self.notes),
+            "outputs": [_output_json(output) for output in self.outputs],
+        }
+
+
+def _output_json(output: OutputReport) -> dict[str, Any]:
+    errors = output.error_vs_float64
+    return {
+        "name": output.name,
+        "max_abs": _plain(output.max_abs),
+        "max_rel": _plain(output.max_rel),
+        "scale": _plain(output.scale),
+        "error_vs_float64": errors and {"optimized": _plain(errors.optimized), "original": _plain(errors.original)},
+        "mismatch": output.mismatch,
+    }
+
+
+def _plain(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

@@ -1,0 +1,259 @@
+"""The comparison of an original model with an optimized one, over batches and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mari_onnx.errors import ModelError, UsageError, VerificationError
+from mari_onnx.verify.compare import Tolerance, compare_arrays, ranking_kept
+from mari_onnx.verify.draws import Caution
+from mari_onnx.verify.feeds import OPEN_SIZE, FeedPlan, Feeds, plan_feeds
+from mari_onnx.verify.reference import Float64Reference, build_reference
+from mari_onnx.verify.report import OutputReport, VerifyReport
+from mari_onnx.verify.sessions import RunError, Session, open_session
+from mari_onnx.verify.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
+from mari_onnx.verify.source import Array, ModelLike, ModelSource, open_source
+
+OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
+Progress = Callable[[str], None]
+
+
+@dataclass
+class _State:
+    """What changes from run to run."""
+
+    reports: dict[str, OutputReport]
+    plan: FeedPlan
+    caution: Caution = Caution.NORMAL
+    ranking: bool | None = None
+    runs: int = 0
+    batches: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failure: str = ""
+    reference: Float64Reference | None = None
+    reference_tried: bool = False
+
+    def note(self, sentence: str) -> None:
+        if sentence and sentence not in self.notes:
+            self.notes.append(sentence)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two models, ready to run."""
+
+    original: Session
+    optimized: Session
+    source: ModelSource
+    signature: Signature
+    tolerance: Tolerance
+    dtypes: Mapping[str, int]
+
+
+def verify(
+    original: ModelLike,
+    optimized: ModelLike,
+    *,
+    user_inputs: Sequence[str] | None = None,
+    batches: Sequence[int] = (1, 2, 7, 64),
+    seeds: int = 2,
+    samples: Mapping[str, Array] | None = None,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Feeds the original with the user's row repeated and the optimized model with one row, and compares the outputs.
+
+    Args:
+        original: the model as exported, or its path (needed for external data).
+        optimized: the rewritten model, or its path.
+        user_inputs: specs such as ``user_id`` or ``X[:, 0:12,20]``; None reads them from the optimized model.
+        batches: numbers of candidates; a model with a fixed batch is run at that one only.
+        seeds: number of draws per batch.
+        samples: the caller's own inputs by name, rows along the candidate axis; the rest is drawn.
+        rtol: tolerance relative to the magnitude of a row.
+        atol: absolute tolerance.
+        progress: called with a line before each run.
+
+    Returns:
+        The report; a difference is reported there and never raised.
+
+    Raises:
+        ModelError: a model cannot be read or loaded, or the original runs on nothing that can be drawn.
+        UsageError: a user input, batch or sample does not fit the original.
+    """
+    if seeds < 1 or not batches or min(batches) < 1:
+        raise UsageError("verification needs at least one seed and one batch, and batches of 1 or more")
+    source, other = open_source(original, "original model"), open_source(optimized, "optimized model")
+    inputs = original_inputs(source, stated_axes(other, source))
+    signature = match_signatures(inputs, other, user_inputs)
+    pair = _Pair(
+        open_session(source),
+        open_session(other),
+        source,
+        signature,
+        Tolerance(rtol, atol),
+        {info.name: info.type.tensor_type.elem_type for info in source.proto.graph.output},
+    )
+    plan = plan_feeds(source, inputs, signature.user_inputs, samples)
+    state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan)
+    _check_signatures(pair, state, inputs)
+    for batch in _usable_batches(inputs, batches, state):
+        _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
+    if not state.runs:
+        raise ModelError(f"original model: it runs on none of the drawn inputs; give samples ({state.failure})")
+    reports = tuple(state.reports.values())
+    passed = all(report.mismatch is None for report in reports)
+    return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
+
+
+def _check_signatures(pair: _Pair, state: _State, inputs: Inputs) -> None:
+    if pair.signature.problem:
+        for name, report in state.reports.items():
+            state.reports[name] = report.failed(pair.signature.problem, "signature")
+    for name in pair.original.outputs:
+        if name not in pair.optimized.outputs:
+            state.reports[name] = state.reports[name].failed("the optimized model lacks this output", "signature")
+    stacked = {entry.name for entry in pair.signature.stacked}
+    for name in inputs.names:
+        if name not in pair.signature.expected and name not in stacked:
+            state.note(f"input {name} is not read by the optimized model")
+    for name in pair.optimized.outputs:
+        if name not in pair.original.outputs:
+            state.note(f"output {name} exists in the optimized model only and was not compared")
+    if not pair.signature.user_inputs:
+        state.note("no user inputs are known, so both models got the same inputs")
+    for symbol in inputs.free_symbols:
+        label = "unnamed open dimensions were" if symbol == "?" else f"dimension {symbol} was"
+        state.note(f"{label} set to {OPEN_SIZE}")
+
+
+def _usable_batches(inputs: Inputs, batches: Sequence[int], state: _State) -> tuple[int, ...]:
+    wanted = tuple(dict.fromkeys(batches))
+    if inputs.fixed_batch is None:
+        return wanted
+    if wanted != (inputs.fixed_batch,):
+        state.note(f"the original has a fixed batch of {inputs.fixed_batch}, so only that one was run")
+    return (inputs.fixed_batch,)
+
+
+def _run_batch(pair: _Pair, state: _State, batch: int, seeds: int, progress: Progress) -> None:
+    for seed in range(seeds):
+        progress(f"batch {batch}, seed {seed}")
+        feeds, expected, failure = _run_original(pair, state, batch, seed)
+        if feeds is None:
+            state.failure = state.failure or failure
+            state.note(f"batch {batch} was skipped: the original fails there: {failure}")
+            return
+        if batch not in state.batches:
+            state.batches.append(batch)
+        _compare_run(pair, state, feeds, expected)
+        state.runs += 1
+
+
+def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Feeds | None, dict[str, Array], str]:
+    """Runs the original on the boldest draw that it accepts; what worked is kept for the runs to come."""
+    failure = ""
+    fallback: tuple[Feeds, dict[str, Array]] | None = None
+    for plan, caution in _attempts(pair, state, batch):
+        feeds = plan.draw(batch, seed, caution)
+        try:
+            expected = pair.original.run(feeds.full)
+        except RunError as error:
+            failure = failure or str(error)
+            continue
+        if _useless(expected) and caution < Caution.POSITIVE:
+            fallback = fallback or (feeds, expected)
+            continue
+        if _useless(expected) and fallback is not None:
+            break
+        _keep(state, plan, caution)
+        return feeds, expected, ""
+    return (*fallback, "") if fallback is not None else (None, {}, failure)
+
+
+def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:
+    for caution in Caution:
+        if caution >= state.caution:
+            yield state.plan, caution
+    if batch > 1 and not state.plan.one_user_row:
+        yield replace(state.plan, one_user_row=True), state.caution
+    if not state.runs and state.plan.inputs.free_symbols:
+        for size in OTHER_OPEN_SIZES:
+            other = plan_feeds(pair.source, state.plan.inputs, state.plan.user_inputs, state.plan.samples, size)
+            yield other, Caution.NORMAL
+
+
+def _keep(state: _State, plan: FeedPlan, caution: Caution) -> None:
+    if plan.one_user_row and not state.plan.one_user_row:
+        state.note("the original takes one row of the user inputs, so it was not fed with repeated ones")
+    if plan.open_size != state.plan.open_size:
+        state.notes[:] = [note.replace(f"set to {OPEN_SIZE}", f"set to {plan.open_size}") for note in state.notes]
+    state.plan, state.caution = plan, caution
+    state.note(caution.sentence)
+
+
+def _useless(outputs: Mapping[str, Array]) -> bool:
+    """Whether some float output holds nothing but NaN, which compares equal to anything of its kind."""
+    return any(array.size and array.dtype.kind == "f" and np.isnan(array).all() for array in outputs.values())
+
+
+def _compare_run(pair: _Pair, state: _State, feeds: Feeds, expected: Mapping[str, Array]) -> None:
+    where = f"batch {feeds.batch}, seed {feeds.seed}"
+    if pair.signature.problem:
+        return
+    try:
+        actual = pair.optimized.run(pair.signature.feeds(feeds.full, feeds.single))
+    except RunError as error:
+        for name, report in state.reports.items():
+            state.reports[name] = report.failed(f"the optimized model does not run: {error}", where)
+        return
+    truth = _truth(pair, state, feeds) if not state.runs else None
+    for name in expected:
+        if name in actual:
+            truth = _compare_output(pair, state, name, (expected[name], actual[name]), truth, feeds)
+
+
+def _compare_output(
+    pair: _Pair, state: _State, name: str, arrays: tuple[Array, Array], truth: dict[str, Array] | None, feeds: Feeds
+) -> dict[str, Array] | None:
+    """Compares one output; float64 is consulted when the plain tolerance fails. Returns the float64 run, if made."""
+    dtype, where = pair.dtypes.get(name), f"batch {feeds.batch}, seed {feeds.seed}"
+    found = compare_arrays(*arrays, pair.tolerance, (truth or {}).get(name), dtype)
+    if found.mismatch and truth is None and arrays[0].dtype.kind == "f":
+        truth = _truth(pair, state, feeds) or {}
+        found = compare_arrays(*arrays, pair.tolerance, truth.get(name), dtype)
+    state.reports[name] = state.reports[name].with_run(found, where)
+    if found.all_nan:
+        state.note(f"output {name} is NaN everywhere in the original at {where}, so nothing was compared there")
+    elif found.has_nan:
+        state.note(f"output {name} has NaN in the original; NaN compared as equal")
+    kept = ranking_kept(*arrays, pair.tolerance.for_dtype(dtype or 0))
+    if kept is not None:
+        state.ranking = kept and state.ranking is not False
+    return truth
+
+
+def _truth(pair: _Pair, state: _State, feeds: Feeds) -> dict[str, Array] | None:
+    """The original in float64 on these feeds; it is built when first asked for."""
+    if not state.reference_tried:
+        state.reference_tried = True
+        state.reference, reason = build_reference(pair.source, feeds.full)
+        state.note(reason)
+    return state.reference.run(feeds.full) if state.reference is not None else None
+
+
+def require(report: VerifyReport) -> None:
+    """Turns a failed report into an error, for callers that want one.
+
+    Args:
+        report: the report.
+
+    Raises:
+        VerificationError: the models differ.
+    """
+    if not report.passed:
+        raise VerificationError(report.summary())

@@ -1,0 +1,125 @@
+"""A Concat seen as a list of parts, some of them computed once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+
+import numpy as np
+
+from mari_onnx.rewrite.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a concatenated value.
+
+    Attributes:
+        values: The parts in order.
+        axis: The axis they are joined on, from the front.
+        sizes: Their sizes on that axis.
+        rank: Number of axes.
+    """
+
+    values: tuple[str, ...]
+    axis: int
+    sizes: tuple[int, ...]
+    rank: int
+
+    @property
+    def offsets(self) -> list[int]:
+        return [0, *accumulate(self.sizes)][:-1]
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes)
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        """Each part with where it starts and its size."""
+        return iter(zip(self.values, self.offsets, self.sizes, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring parts that are all computed once, or none of them.
+
+    Attributes:
+        values: The parts.
+        start: Where they start.
+        size: Their size together.
+    """
+
+    values: tuple[str, ...]
+    start: int
+    size: int
+
+
+def parts_of(value: str, at: Workspace) -> Parts | None:
+    """The parts of a value, where it is a Concat of known sizes that does not join candidates."""
+    node = at.graph.producer(value)
+    if node is None or node.op != "Concat" or node.domain:
+        return None
+    facts = [at.fact(v) for v in node.inputs]
+    rank = at.fact(value).rank
+    if rank is None or any(f.shape is None for f in facts):
+        return None
+    axis = int(node.attrs["axis"]) % rank
+    sizes = [f.shape[axis] for f in facts if f.shape is not None]
+    joined = at.fact(value).axis
+    if any(not isinstance(s, int) for s in sizes) or (joined is not None and joined.index == axis):
+        return None
+    return Parts(node.inputs, axis, tuple(sizes), rank)
+
+
+def mixed_parts(value: str, at: Workspace) -> Parts | None:
+    """The parts of a value, some of which are computed once and some for each candidate."""
+    parts = parts_of(value, at)
+    if parts is None:
+        return None
+    once = [at.is_once(v) for v in parts.values]
+    return parts if any(once) and not all(once) else None
+
+
+def runs_of(parts: Parts, at: Workspace) -> list[Run]:
+    """Neighbouring parts of the same kind, in order."""
+    runs = []
+    for _, group in groupby(parts, key=lambda part: at.is_once(part[0])):
+        members = list(group)
+        runs.append(Run(tuple(v for v, _, _ in members), members[0][1], sum(s for _, _, s in members)))
+    return runs
+
+
+def joined(values: Sequence[str], axis: int, at: Workspace) -> str:
+    """The values concatenated; a single one as it is."""
+    return at.emit("Concat", values, axis=axis) if len(values) > 1 else values[0]
+
+
+def apply_to_runs(parts: Parts, axis: int, make: Callable[[str, Run], str], at: Workspace) -> str:
+    """Concatenates on ``axis`` what ``make`` builds from each run."""
+    made = [make(joined(run.values, parts.axis, at), run) for run in runs_of(parts, at)]
+    return joined(made, axis, at)
+
+
+def cut(value: str, axis: int, start: int, size: int, at: Workspace) -> str:
+    """A piece of a value; of a weight, a weight."""
+    shape = at.fact(value).shape
+    assert shape is not None
+    if shape[axis] == size:
+        return value
+    if at.is_weight(value):
+        return weight_rows(value, axis, [(start, size)], at)
+    bounds = [at.weight(np.array([b], np.int64)) for b in (start, start + size, axis)]
+    return at.emit("Slice", [value, *bounds])
+
+
+def weight_rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
+    """Some pieces (start, size) of a weight along an axis, one after the other."""
+
+    def rows() -> np.ndarray:
+        array = at.constant(weight)
+        assert array is not None
+        index = np.concatenate([np.arange(start, start + size) for start, size in pieces])
+        return np.take(array, index, axis=axis)
+
+    return at.cached_weight(("rows", weight, axis, tuple(pieces)), rows, f"{weight}/part")

@@ -1,0 +1,60 @@
+"""A repeated row that meets something as wide as its repetition::
+
+    op( Expand(u), i )   ->   op( u, i )
+
+    op broadcasts by itself: op(repeat(u), i) = op(u, i)
+
+For every operator with multidirectional broadcasting, and the bias of a Gemm. The shape of the result must stay, in
+every size and in rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mari_onnx.analysis.sizes import broadcast
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+
+class Broadcast(Rule[tuple[str, ...]]):
+    """Drops an Expand in front of an operator that broadcasts."""
+
+    name = "broadcast"
+    algebra = "op(repeat(u), i) = op(u, i)"
+    exactness = Exactness.EXACT
+    ops = frozenset(BROADCASTING) | {"Gemm"}
+
+    def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:
+        fixed = 2 if node.op == "Gemm" else 1 if node.op == "PRelu" else 0
+        inputs = list(node.inputs)
+        for index, value in enumerate(inputs):
+            narrow = narrower(value, at) if value and index >= fixed else None
+            if narrow is not None and _keeps_shape(node, [*inputs[:index], narrow, *inputs[index + 1 :]], at):
+                inputs[index] = narrow
+        return tuple(inputs) if tuple(inputs) != node.inputs else None
+
+    def rewrite(self, node: Node, found: tuple[str, ...], at: Workspace) -> Sequence[str]:
+        return [at.emit(node.op, found, **dict(node.attrs))]
+
+
+def narrower(value: str, at: Workspace) -> str | None:
+    """What a value repeats, if it is nothing but a repetition."""
+    if at.is_user(value):
+        return at.single(value)
+    node = at.graph.producer(value)
+    return node.inputs[0] if node is not None and node.op == "Expand" and not node.domain else None
+
+
+def _keeps_shape(node: Node, inputs: list[str], at: Workspace) -> bool:
+    after = at.fact(node.output).shape
+    shapes = [at.fact(v).shape for v in inputs if v]
+    if after is None or any(s is None for s in shapes):
+        return False
+    if node.op == "Gemm":
+        return True
+    found = broadcast([s for s in shapes if s is not None])
+    return len(found) == len(after) and all(map(same, found, after))

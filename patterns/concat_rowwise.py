@@ -1,0 +1,80 @@
+"""An operator that works along another axis than the one of the Concat::
+
+    Softmax / LayerNormalization / Reduce / Slice / Gather( Concat(u, i; axis a), axis b )
+        ->   Concat( op(u, axis b), op(i, axis b); axis a' )
+
+    op_b([u, i]_a) = [op_b(u), op_b(i)]_a
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mari_onnx.analysis.transfer.reductions import REDUCTIONS
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, mixed_parts
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+SOFTMAX = ("Softmax", "LogSoftmax", "Hardmax")
+NORMALISING = ("LayerNormalization", "RMSNormalization")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The parts, and the axis on which the results are joined."""
+
+    parts: Parts
+    axis: int
+
+
+class ConcatRowwise(Rule[Rows]):
+    """Applies an operator to the parts of a Concat where it does not look along their axis."""
+
+    name = "concat-rowwise"
+    algebra = "op_b([u, i]_a) = [op_b(u), op_b(i)]_a"
+    exactness = Exactness.EXACT
+    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Gather"})
+
+    def match(self, node: Node, at: Workspace) -> Rows | None:
+        parts = mixed_parts(node.inputs[0], at)
+        if parts is None or len(node.outputs) != 1:
+            return None
+        axis = _joined_axis(node, parts, at)
+        return None if axis is None else Rows(parts, axis)
+
+    def rewrite(self, node: Node, found: Rows, at: Workspace) -> Sequence[str]:
+        def make(value: str, run: Run) -> str:
+            return at.emit(node.op, [value, *node.inputs[1:]], **dict(node.attrs))
+
+        return [apply_to_runs(found.parts, found.axis, make, at)]
+
+
+def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
+    """Where the parts are joined afterwards, ``None`` where the operator looks along their axis."""
+    if node.op in SOFTMAX:
+        along = int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % parts.rank
+        free = parts.axis != along if at.opset >= 13 else parts.axis < along
+        return parts.axis if free else None
+    if node.op in NORMALISING:
+        return parts.axis if parts.axis < int(node.attrs.get("axis", -1)) % parts.rank else None
+    if node.op == "Slice":
+        axes = at.integers(node.inputs[3]) if node.has_input(3) else None
+        return parts.axis if axes and parts.axis not in [a % parts.rank for a in axes] else None
+    if node.op == "Gather":
+        rank, along = at.fact(node.inputs[1]).rank, int(node.attrs.get("axis", 0)) % parts.rank
+        if rank is None or along == parts.axis or not at.is_once(node.inputs[1]) or at.is_user(node.inputs[1]):
+            return None
+        return parts.axis if parts.axis < along else parts.axis + rank - 1
+    return _behind_reduction(node, parts, at)
+
+
+def _behind_reduction(node: Node, parts: Parts, at: Workspace) -> int | None:
+    axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+    if not axes:
+        return None
+    gone = {int(a) % parts.rank for a in axes}
+    if parts.axis in gone:
+        return None
+    return parts.axis if node.attrs.get("keepdims", 1) else parts.axis - sum(a < parts.axis for a in gone)

@@ -1,0 +1,103 @@
+"""Cutting a piece out of a Concat::
+
+    Slice / Split / Gather( Concat(a, b, c) )   ->   the parts that are asked for
+
+    piece([a, b, c]) = b
+
+A model that stacks all features into one matrix and cuts them out again never builds the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import Parts, cut, joined, parts_of
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+FULL_END = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Pieces of a Concat, each a range of its axis; ``drop`` if the axis goes (a Gather of one index)."""
+
+    parts: Parts
+    ranges: tuple[tuple[int, int], ...]
+    drop: bool = False
+
+
+class Pick(Rule[Pieces]):
+    """Takes parts instead of pieces of their Concat."""
+
+    name = "pick"
+    algebra = "piece([a, b, c]) = b"
+    exactness = Exactness.EXACT
+    ops = frozenset({"Slice", "Split", "Gather"})
+
+    def match(self, node: Node, at: Workspace) -> Pieces | None:
+        parts = parts_of(node.inputs[0], at)
+        if parts is None:
+            return None
+        ranges = {"Slice": _sliced, "Split": _split, "Gather": _gathered}[node.op](node, parts, at)
+        drop = node.op == "Gather" and at.fact(node.inputs[1]).shape == ()
+        return None if ranges is None else Pieces(parts, tuple(ranges), drop)
+
+    def rewrite(self, node: Node, found: Pieces, at: Workspace) -> Sequence[str]:
+        if node.op != "Gather":
+            return [_taken(found.parts, start, size, at) for start, size in found.ranges]
+        value = joined([_taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)
+        return [at.squeeze(value, [found.parts.axis]) if found.drop else value]
+
+
+def _taken(parts: Parts, start: int, size: int, at: Workspace) -> str:
+    """The entries from ``start`` on, out of the parts they lie in."""
+    pieces = []
+    for value, offset, length in parts:
+        first, last = max(start, offset), min(start + size, offset + length)
+        if first < last:
+            pieces.append(cut(value, parts.axis, first - offset, last - first, at))
+    return joined(pieces, parts.axis, at)
+
+
+def _sliced(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | None:
+    given = [at.integers(v) if v else None for v in node.inputs[1:]]
+    starts, ends = given[0], given[1]
+    axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
+    steps = given[3] if node.has_input(4) else (1,)
+    if starts is None or ends is None or axes is None or steps is None or len(axes) != 1 or steps[0] != 1:
+        return None
+    if axes[0] % parts.rank != parts.axis:
+        return None
+    first, last, _ = slice(starts[0], ends[0]).indices(parts.total)
+    return [(first, last - first)] if last > first else None
+
+
+def _split(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | None:
+    if int(node.attrs.get("axis", 0)) % parts.rank != parts.axis:
+        return None
+    shapes = [at.fact(v).shape if v else None for v in node.outputs]
+    sizes = [s[parts.axis] for s in shapes if s is not None]
+    if len(sizes) != len(shapes) or any(not isinstance(s, int) or s == 0 for s in sizes):
+        return None
+    starts = np.cumsum([0, *sizes])[:-1].tolist()
+    return list(zip(starts, sizes, strict=True))
+
+
+def _gathered(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | None:
+    """Indices as ranges: neighbours that follow each other go together."""
+    indices = at.integers(node.inputs[1])
+    rank = at.fact(node.inputs[1]).rank
+    if int(node.attrs.get("axis", 0)) % parts.rank != parts.axis or indices is None or rank is None or rank > 1:
+        return None
+    ranges: list[tuple[int, int]] = []
+    for index in (i % parts.total for i in indices):
+        if ranges and sum(ranges[-1]) == index:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((index, 1))
+    return ranges if 0 < len(ranges) <= 2 * len(parts.values) else None

@@ -1,0 +1,105 @@
+"""A product over a Concat of user and item parts::
+
+    MatMul( Concat(u, i, v), W )        ->   MatMul(i, W_i) + MatMul([u, v], W_uv)
+    Gemm( Concat(u, i, v), W, b )       ->   Gemm( i, W_i, C = Gemm([u, v], W_uv, b) )
+    MatMul( W, Concat(u, i; axis -2) )  ->   the same from the left
+
+    [u, i] W = u W_u + i W_i
+
+However scattered the parts are, one product runs once per request and one for each candidate. The rows of W are put
+in the order of the parts when the model is optimized. In two dimensions the user half enters as the bias of the item
+half, so that neither an Expand nor an Add remains. The idea is that of MaRI (arXiv 2602.23105).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, weight_rows
+from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product to split.
+
+    Attributes:
+        parts: Parts of the operand that is split.
+        operand: Its position among the inputs, 0 or 1.
+        weight_axis: The axis of the weight that is summed over.
+    """
+
+    parts: Parts
+    operand: int
+    weight_axis: int
+
+
+class SplitProduct(Rule[Product]):
+    """Splits a matrix product into a user half and an item half."""
+
+    name = "split-product"
+    algebra = "[u, i] W = u W_u + i W_i"
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset({"MatMul", "Gemm"})
+
+    def match(self, node: Node, at: Workspace) -> Product | Refusal | None:
+        for operand in (0, 1):
+            parts = mixed_parts(node.inputs[operand], at)
+            if parts is None:
+                continue
+            weight = node.inputs[1 - operand]
+            weight_rank = at.fact(weight).rank
+            if weight_rank is None or weight_rank < 2 or parts.rank < 2:
+                continue
+            summed = _summed_axis(node, operand, parts.rank)
+            if parts.axis != summed:
+                continue
+            if not at.is_weight(weight):
+                return Refusal("the other operand is not a constant weight")
+            return Product(parts, operand, _summed_axis(node, 1 - operand, weight_rank))
+        return None
+
+    def rewrite(self, node: Node, found: Product, at: Workspace) -> Sequence[str]:
+        user = _half(node, found, True, at)
+        item = _half(node, found, False, at)
+        if node.op == "Gemm":
+            return [_gemm(node, found, user, item, at)]
+        product = at.emit("MatMul", user)
+        if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in FLOATS:
+            return [at.emit("Gemm", [*item, at.single(product)])]
+        return [at.emit("Add", [at.emit("MatMul", item), at.single(product)])]
+
+
+def _summed_axis(node: Node, operand: int, rank: int) -> int:
+    if node.op == "Gemm":
+        flipped = bool(node.attrs.get("transA" if operand == 0 else "transB", 0))
+        return int(flipped == (operand == 1))
+    return rank - 1 if operand == 0 else rank - 2
+
+
+def _half(node: Node, found: Product, once: bool, at: Workspace) -> list[str]:
+    """Operands of the product over the parts that are computed once, or over the others."""
+    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
+    value = joined([v for v, _, _ in chosen], found.parts.axis, at)
+    pieces = [(start, size) for _, start, size in chosen]
+    weight = weight_rows(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
+    return [value, weight] if found.operand == 0 else [weight, value]
+
+
+def _gemm(node: Node, found: Product, user: list[str], item: list[str], at: Workspace) -> str:
+    """The user half takes the bias along where that is computed once as well."""
+    attrs = dict(node.attrs)
+    scale = {k: v for k, v in attrs.items() if k in ("alpha", "transA", "transB")}
+    bias = [node.inputs[2]] if node.has_input(2) else []
+    if not bias or at.is_once(bias[0]):
+        half = at.emit("Gemm", user + bias, **(attrs if bias else scale))
+        return at.emit("Gemm", [*item, at.single(half)], **scale)
+    half = at.emit("Gemm", user, **scale)
+    return at.emit("Add", [at.emit("Gemm", item + bias, **attrs), at.single(half)])

@@ -1,0 +1,82 @@
+"""Measuring differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mari_onnx.verify import Tolerance, compare_arrays, max_error
+
+STRICT = Tolerance(1e-4, 1e-5)
+FLOATS = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4), elements=st.floats(width=32)
+)
+
+
+@given(FLOATS)
+def test_an_array_equals_itself(array):
+    found = compare_arrays(array, array.copy(), STRICT)
+    assert found.mismatch is None
+    assert max_error(array, array).max_abs == 0
+
+
+@given(FLOATS.filter(lambda array: array.size > 0), st.data())
+def test_one_different_element_is_found(array, data):
+    other = array.copy()
+    at = data.draw(st.integers(0, array.size - 1))
+    value = other.ravel()[at]
+    other.ravel()[at] = 1.0 if not np.isfinite(value) else np.nan
+    found = compare_arrays(array, other, STRICT)
+    assert found.mismatch is not None
+    assert str(list(np.unravel_index(at, array.shape))).replace("np.int64(", "").replace(")", "") in found.mismatch
+    assert max_error(array, other).max_abs == np.inf
+
+
+def test_errors_are_scaled_by_their_row():
+    expected = np.array([[1e4, 1e-3], [1.0, 1e-3]], np.float32)
+    actual = expected.copy()
+    actual[0, 1] += 0.5
+    assert compare_arrays(expected, actual, STRICT).mismatch is None
+    actual[1, 1] += 0.5
+    assert "[1, 1]" in compare_arrays(expected, actual, STRICT).mismatch
+
+
+def test_a_large_relative_error_near_zero_is_no_mismatch():
+    expected, actual = np.array([1e-9], np.float32), np.array([-1e-9], np.float32)
+    found = compare_arrays(expected, actual, STRICT)
+    assert found.mismatch is None
+    assert found.difference.max_rel > 1
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_infinities_and_nan_must_agree(value):
+    expected = np.array([1.0, value], np.float32)
+    assert compare_arrays(expected, expected.copy(), STRICT).mismatch is None
+    assert compare_arrays(expected, np.array([1.0, 5.0], np.float32), STRICT).mismatch is not None
+    assert compare_arrays(np.array([1.0, 5.0], np.float32), expected, STRICT).mismatch is not None
+    assert compare_arrays(expected, -expected, STRICT).mismatch is not None
+
+
+def test_closer_to_float64_than_the_original_is_right():
+    truth = np.array([1e-3, 2e-3])
+    original = (truth + 4e-5).astype(np.float32)
+    better = truth.astype(np.float32)
+    assert compare_arrays(original, better, STRICT).mismatch is not None
+    assert compare_arrays(original, better, STRICT, truth).mismatch is None
+    assert compare_arrays(original, original + np.float32(4e-4), STRICT, truth).mismatch is not None
+
+
+def test_a_useless_truth_forgives_nothing():
+    truth = np.array([0.0, 5.0])
+    original = np.array([1.0, 1.0], np.float32)
+    assert compare_arrays(original, original + np.float32(0.5), STRICT, truth).mismatch is not None
+
+
+def test_scalars():
+    assert compare_arrays(np.ones((), np.float32), np.ones(()), STRICT).mismatch is not None
+    one = np.array(1.0, np.float32)
+    assert compare_arrays(one, one, STRICT).mismatch is None
+    assert compare_arrays(one, np.array(2.0, np.float32), STRICT).mismatch is not None

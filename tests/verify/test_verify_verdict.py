@@ -1,0 +1,309 @@
+"""What `verify` accepts and what it catches."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mari_onnx.errors import ModelError, UsageError, VerificationError
+from mari_onnx.verify import Tolerance, ranking_kept, require, verify
+
+USER = ["user"]
+
+
+def changed(model: onnx.ModelProto, name: str, delta: float) -> onnx.ModelProto:
+    """A copy with one element of a weight changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    tensor = next(one for one in copy.graph.initializer if one.name == name)
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array.ravel()[0] += delta
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+    return copy
+
+
+def test_a_right_result_passes(original, optimized):
+    lines: list[str] = []
+    report = verify(original, optimized, progress=lines.append)
+    assert report.passed
+    assert report.ranking_unchanged
+    assert report.runs == 8
+    assert report.batches == (1, 2, 7, 64)
+    assert report.seeds == 2
+    assert report.notes == ()
+    (score,) = report.outputs
+    assert score.mismatch is None
+    assert 0 <= score.max_abs < 1e-6
+    assert score.scale > 0.1
+    assert score.error_vs_float64.original < 1e-6
+    assert score.error_vs_float64.optimized < 1e-6
+    assert "verified" in report.summary()
+    assert "\n" not in report.summary()
+    assert lines[0] == "batch 1, seed 0"
+    assert len(lines) == 8
+    require(report)
+
+
+def test_the_original_passes_against_itself(original):
+    report = verify(original, original, user_inputs=USER)
+    assert report.passed
+    assert report.outputs[0].max_abs == 0
+
+
+def test_files_work_like_models_in_memory(tmp_path, original, optimized):
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    onnx.save(original, paths[0])
+    onnx.save(optimized, str(paths[1]))
+    assert verify(paths[0], str(paths[1])).passed
+
+
+def test_external_weights(tmp_path, original, optimized):
+    for name, model in (("a", original), ("b", optimized)):
+        (tmp_path / name).mkdir()
+        onnx.save(model, tmp_path / name / "m.onnx", save_as_external_data=True, size_threshold=0)
+    report = verify(tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx")
+    assert report.passed
+    assert report.outputs[0].error_vs_float64 is not None
+
+
+@pytest.mark.parametrize("delta", [1e-2, 1e-3])
+def test_a_wrong_weight_is_caught(original, optimized, delta):
+    report = verify(original, changed(optimized, "w_user", delta))
+    assert not report.passed
+    assert "batch 1, seed 0" in report.outputs[0].mismatch
+    assert report.summary().startswith("FAILED")
+    with pytest.raises(VerificationError):
+        require(report)
+
+
+def test_the_report_is_json(original, optimized):
+    for model in (optimized, changed(optimized, "w_user", 1.0), changed(optimized, "w_user", np.nan)):
+        value = json.loads(json.dumps(verify(original, model).to_json(), allow_nan=False))
+        assert set(value["outputs"][0]) == {"name", "max_abs", "max_rel", "scale", "error_vs_float64", "mismatch"}
+        assert value["runs"] == 8
+
+
+# The user's half stays the same; the item half of `score` is computed by each of these.
+WRONG = {
+    "shape": ("s = Add(u, i) axes = Constant<value_ints=[1]>() score = Squeeze(s, axes)", "shape"),
+    "type": ("s = Add(u, i) score = Cast<to=11>(s)", "type"),
+    "permuted rows": (
+        "s = Add(u, i) a = Constant<value_ints=[-1]>() e = Constant<value_ints=[-1000]>() "
+        "z = Constant<value_ints=[0]>() score = Slice(s, a, e, z, a)",
+        "instead of",
+    ),
+    "NaN": ("s = Add(u, i) r = Sqrt(s) d = Sub(r, r) score = Add(s, d)", "nan instead of"),
+    "infinity": ("z = Sub(u, u) d = Div(u, z) s = Add(i, u) score = Add(s, d)", "inf instead of"),
+    "one row": ("s = Add(u, i) z = Constant<value_ints=[0]>() score = Gather(s, z)", "shape"),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_graph_is_caught(make, weight, original, body, words):
+    text = f"""score (float[1,3] user, float[B,2] item) => (float[B,1] score) {{
+      u = MatMul(user, w_user) i = MatMul(item, w_item) {body} }}"""
+    wrong = make(text, w_user=weight[:3], w_item=weight[3:])
+    output = wrong.graph.output[0].type.tensor_type
+    output.ClearField("shape")
+    if words == "type":
+        output.elem_type = onnx.TensorProto.DOUBLE
+    report = verify(original, wrong)
+    assert not report.passed
+    assert words in report.outputs[0].mismatch
+
+
+def test_a_failing_result_is_a_mismatch_with_the_runtimes_words(make, original):
+    text = """score (float[1,3] user, float[B,2] item) => (float[B,1] score) {
+      s = Constant<value_ints=[7, 1]>() r = Reshape(item, s) score = Identity(r) }"""
+    report = verify(original, make(text))
+    assert not report.passed
+    assert "does not run" in report.outputs[0].mismatch
+    assert "\n" not in report.outputs[0].mismatch
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"), [("float[1,2] other", "'other'"), ("int64[B] more", "'more'")], ids=["float", "integer"]
+)
+def test_an_unknown_input_is_a_mismatch(make, weight, original, extra, words):
+    text = f"""score (float[1,3] user, float[B,2] item, {extra}) => (float[B,1] score) {{
+      u = MatMul(user, w_user) i = MatMul(item, w_item) score = Add(u, i) }}"""
+    report = verify(original, make(text, w_user=weight[:3], w_item=weight[3:]))
+    assert not report.passed
+    assert words in report.outputs[0].mismatch
+
+
+def test_missing_and_additional_outputs(make, weight, original):
+    text = """score (float[1,3] user, float[B,2] item) => (float[B,1] other) {
+      u = MatMul(user, w_user) i = MatMul(item, w_item) other = Add(u, i) }"""
+    report = verify(original, make(text, w_user=weight[:3], w_item=weight[3:]))
+    assert "lacks this output" in report.outputs[0].mismatch
+    assert any("other" in note for note in report.notes)
+
+
+def test_nan_at_the_same_place_passes_with_a_note(make):
+    text = "g (float[B,4] x) => (float[B,4] y) { y = Sqrt(x) }"
+    report = verify(make(text), make(text), user_inputs=[])
+    assert report.passed
+    assert any("NaN compared as equal" in note for note in report.notes)
+
+
+def test_outputs_of_nothing_but_nan_are_drawn_again_with_positive_floats(make):
+    text = """g (float[B,40] x) => (float[B,1] y) {
+      axes = Constant<value_ints=[1]>() l = Log(x) y = ReduceSum(l, axes) }"""
+    report = verify(make(text), make(text), user_inputs=[])
+    assert report.passed
+    assert report.outputs[0].max_abs == 0
+    assert report.outputs[0].scale > 1
+    assert any("[0, 1)" in note for note in report.notes)
+
+
+def test_nothing_but_nan_is_said(make):
+    text = "g (float[B,1] x) => (float[B,1] y) { z = Sub(x, x) y = Div(z, z) }"
+    report = verify(make(text), make(text), user_inputs=[])
+    assert any("nothing was compared" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(("kind", "op"), [("int64", "Cast<to=7>"), ("bool", "Cast<to=9>"), ("string", "Cast<to=8>")])
+def test_outputs_that_are_no_floats_must_be_equal(make, kind, op):
+    right = make(f"g (float[B,3] x) => ({kind}[B,3] y) {{ y = {op}(x) }}")
+    wrong = make(
+        f"g (float[B,3] x) => ({kind}[B,3] y) {{ two = Constant<value_float=2.0>() a = Abs(x) "
+        f"b = Floor(x) c = Mul(a, two) d = Mul(b, c) y = {op}(d) }}"
+    )
+    assert verify(right, right, user_inputs=[]).passed
+    report = verify(right, wrong, user_inputs=[], batches=[16])
+    assert not report.passed
+    assert "elements differ" in report.outputs[0].mismatch
+
+
+@pytest.mark.parametrize(("kind", "slack"), [("float16", 2e-3), ("bfloat16", 1e-2)])
+def test_coarse_types_have_wider_tolerances(make, kind, slack):
+    text = """g (%s[B,3] x) => (%s[B,3] y) {
+      f = Cast<to=1>(x) s = Constant<value_float=%r>() m = Mul(f, s) y = Cast<to=%d>(m) }"""
+    dtype = {"float16": 10, "bfloat16": 16}[kind]
+    models = [make(text % (kind, kind, scale, dtype)) for scale in (1.0, 1.0 + slack, 1.2)]
+    assert verify(models[0], models[1], user_inputs=[]).passed
+    assert not verify(models[0], models[2], user_inputs=[]).passed
+
+
+def test_rounding_noise_is_judged_against_float64(make):
+    """Sums that cancel differ by more than the plain tolerance, but no more from the truth than the original does."""
+    weights = (np.random.default_rng(3).standard_normal((2, 2000)) * 100).astype(np.float32)
+    weights[1] = -weights[0] * np.float32(1.0001)
+    text = "g (float[B,1] x) => (float[B,1] y) { wide = MatMul(x, w) axes = Constant<value_ints=[1]>() %s }"
+    parts = ["y = ReduceSum(wide, axes)", "a, b = Split<axis=1>(wide) c = Add(a, b) y = ReduceSum(c, axes)"]
+    one, two = (make(text % part, w=weights.reshape(1, -1)) for part in parts)
+    report = verify(one, two, user_inputs=[])
+    assert report.outputs[0].max_abs > 1e-5 + 1e-4 * report.outputs[0].scale
+    assert report.passed
+    errors = report.outputs[0].error_vs_float64
+    assert 0 < errors.optimized <= 4 * errors.original
+
+
+def test_a_float64_run_that_takes_another_path_forgives_nothing(make):
+    """Rounding to a whole number may go the other way in double precision; then only the tolerance counts."""
+    right = make("g (float[B,1] x) => (float[B,1] y) { b = Constant<value_float=1e8>() c = Add(x, b) y = Sub(c, b) }")
+    wrong = make("g (float[B,1] x) => (float[B,1] y) { y = Identity(x) }")
+    assert not verify(right, wrong, user_inputs=[], batches=[16]).passed
+
+
+def test_operators_without_double_kernels_fall_back(make):
+    text = """g (float[B,1,8] x) => (float[B,1,8] y) { y = Conv<kernel_shape=[3], pads=[1, 1]>(x, w) }"""
+    model = make(text, w=np.ones((1, 1, 3), np.float32))
+    report = verify(model, model, user_inputs=[], batches=[2])
+    assert report.passed
+    assert report.outputs[0].error_vs_float64 is not None or any("float64" in note for note in report.notes)
+
+
+def test_random_models_have_no_float64_run(make):
+    model = make("g (float[B,2] x) => (float[B,2] y) { r = RandomNormalLike<seed=1.0>(x) z = Sub(r, r) y = Add(x, z) }")
+    report = verify(model, model, user_inputs=[], batches=[2])
+    assert report.passed
+    assert report.outputs[0].error_vs_float64 is None
+    assert any("random numbers" in note for note in report.notes)
+
+
+def test_large_models_have_no_float64_run(original, optimized, monkeypatch):
+    monkeypatch.setattr("mari_onnx.verify.reference.LARGEST_WEIGHTS", 8)
+    report = verify(original, optimized, batches=[2])
+    assert report.passed
+    assert report.outputs[0].error_vs_float64 is None
+    assert any("MiB" in note for note in report.notes)
+
+
+def test_errors_are_one_sentence(tmp_path, make, original, optimized, monkeypatch):
+    (tmp_path / "no.onnx").write_bytes(b"this is no model at all")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    broken = make("g (float[B] x) => (float[B] y) { y = Sqrt(x, x) }")
+    for model in (tmp_path / "absent.onnx", tmp_path / "no.onnx", tmp_path / "empty.onnx", broken):
+        with pytest.raises(ModelError) as caught:
+            verify(model, optimized)
+        assert "\n" not in str(caught.value)
+        assert "original model" in str(caught.value)
+    with pytest.raises(ModelError, match="optimized model"):
+        verify(original, broken)
+    impossible = make("g (float[B,3] x) => (float[B,3] y) { s = Constant<value_ints=[5, 7]>() y = Reshape(x, s) }")
+    with pytest.raises(ModelError, match="none of the drawn inputs"):
+        verify(impossible, impossible, user_inputs=[])
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match=r"pip install 'mari-onnx\[cpu\]'"):
+        verify(original, optimized)
+
+
+def test_external_weights_of_a_model_in_memory_are_refused(tmp_path, original, optimized):
+    onnx.save(original, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    loose = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    with pytest.raises(ModelError, match="external file"):
+        verify(loose, optimized)
+
+
+@pytest.mark.parametrize("options", [{"batches": []}, {"batches": [0]}, {"seeds": 0}])
+def test_impossible_options(original, optimized, options):
+    with pytest.raises(UsageError):
+        verify(original, optimized, **options)
+
+
+def test_near_ties_may_swap(make, original):
+    score = np.array([0.5, 0.50001, 0.1, 0.9])
+    swapped = np.array([0.50001, 0.5, 0.1, 0.9])
+    assert ranking_kept(score, swapped, Tolerance(1e-4, 1e-5)) is True
+    assert ranking_kept(score, swapped, Tolerance(1e-7, 1e-7)) is False
+    assert ranking_kept(score[:, None], swapped[:, None], Tolerance(1e-4, 1e-5)) is True
+
+
+def test_rankings_by_column():
+    one = np.array([[1.0, 3.0], [2.0, 1.0]])
+    assert ranking_kept(one, one * 2 + 1, Tolerance(1e-4, 1e-5)) is True
+    assert ranking_kept(one, one[::-1].copy(), Tolerance(1e-4, 1e-5)) is False
+    mixed = one.copy()
+    mixed[:, 1] = mixed[::-1, 1]
+    assert ranking_kept(one, mixed, Tolerance(1e-4, 1e-5)) is False
+
+
+def test_no_ranking():
+    tolerance = Tolerance(1e-4, 1e-5)
+    for array in (np.zeros((3, 2, 2)), np.zeros(3, np.int64), np.zeros(1), np.float64(1.0)):
+        assert ranking_kept(array, array, tolerance) is None
+    assert ranking_kept(np.array([np.nan, 1.0]), np.array([np.nan, 1.0]), tolerance) is True
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(-30, 30), min_size=2, max_size=12),
+    st.randoms(use_true_random=False),
+    st.integers(0, 3),
+)
+def test_ranking_agrees_with_all_pairs(scores, random, noise):
+    """The sorted scan and the definition (no clearly ordered pair is reversed) agree."""
+    one = np.array(scores, float)
+    two = one + np.array([random.randint(-noise, noise) for _ in scores])
+    tolerance = Tolerance(0.0, 1.0)
+    reversed_pair = any(
+        one[i] - one[j] > 1.0 and two[i] < two[j] for i in range(len(scores)) for j in range(len(scores))
+    )
+    assert ranking_kept(one, two, tolerance) is not reversed_pair
