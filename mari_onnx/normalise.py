@@ -57,7 +57,7 @@ def constants_to_weights(graph: Graph) -> Graph:
 def _constant_value(node: Node) -> np.ndarray | None:
     if node.op != "Constant" or node.domain or len(node.attrs) != 1:
         return None
-    (name, value), = node.attrs.items()
+    ((name, value),) = node.attrs.items()
     if name == "value" and value.data_location != onnx.TensorProto.EXTERNAL:
         return onnx.numpy_helper.to_array(value)
     dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}

@@ -1,8 +1,8 @@
 """One table asked for the ids of all fields at once::
 
-    Gather( table, Concat(ids_u, ids_i) )   ->   Concat( Gather(table, ids_u), Gather(table, ids_i) )
+Gather( table, Concat(ids_u, ids_i) )   ->   Concat( Gather(table, ids_u), Gather(table, ids_i) )
 
-    table[[u, i]] = [table[u], table[i]]
+table[[u, i]] = [table[u], table[i]]
 """
 
 from __future__ import annotations

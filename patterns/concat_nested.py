@@ -1,8 +1,8 @@
 """A Concat inside a Concat::
 
-    Concat( Concat(a, b), c )   ->   Concat(a, b, c)
+Concat( Concat(a, b), c )   ->   Concat(a, b, c)
 
-    [[a, b], c] = [a, b, c]
+[[a, b], c] = [a, b, c]
 """
 
 from __future__ import annotations

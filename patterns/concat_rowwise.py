@@ -1,9 +1,9 @@
 """An operator that works along another axis than the one of the Concat::
 
-    Softmax / LayerNormalization / Reduce / Slice / Gather( Concat(u, i; axis a), axis b )
-        ->   Concat( op(u, axis b), op(i, axis b); axis a' )
+Softmax / LayerNormalization / Reduce / Slice / Gather( Concat(u, i; axis a), axis b )
+    ->   Concat( op(u, axis b), op(i, axis b); axis a' )
 
-    op_b([u, i]_a) = [op_b(u), op_b(i)]_a
+op_b([u, i]_a) = [op_b(u), op_b(i)]_a
 """
 
 from __future__ import annotations

@@ -190,7 +190,6 @@ def _split(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarr
     return np.split(data, np.cumsum(sizes)[:-1], axis=axis)
 
 
-
 def _one_hot(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
     """PyTorch writes the repeats of a single axis as a OneHot of (1, n)."""
     indices, depth = _integers(values[0]), _integers(values[1])[0]

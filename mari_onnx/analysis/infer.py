@@ -58,9 +58,7 @@ class TypeInference:
         schema = _schema(node.op, self._versions.get(node.domain, 0), node.domain)
         if schema is None or node.captures:
             return [(0, None)] * len(node.outputs)
-        types = {
-            name: self._encoded(fact) for name, fact in zip(node.inputs, inputs, strict=True) if name and fact
-        }
+        types = {name: self._encoded(fact) for name, fact in zip(node.inputs, inputs, strict=True) if name and fact}
         try:
             inferred = shape_inference.infer_node_outputs(
                 schema, _proto(node), types, dict(data), opset_imports=self._imports, ir_version=self._ir_version

@@ -149,7 +149,9 @@ RULES: dict[str, ShapeRule] = {
     "Concat": _concat,
     "Flatten": _flatten,
     "Slice": _slice,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Less", "Greater", "Where"), _elementwise),
+    **dict.fromkeys(
+        ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Less", "Greater", "Where"), _elementwise
+    ),
 }
 
 

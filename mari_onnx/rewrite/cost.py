@@ -48,7 +48,9 @@ class CostModel:
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size"})
 
-EXPENSIVE = frozenset({"Exp", "Log", "Sigmoid", "Tanh", "Erf", "Gelu", "Pow", "Sqrt", "Softmax", "LogSoftmax", "Softplus"})
+EXPENSIVE = frozenset(
+    {"Exp", "Log", "Sigmoid", "Tanh", "Erf", "Gelu", "Pow", "Sqrt", "Softmax", "LogSoftmax", "Softplus"}
+)
 """Elementwise operators that take several times as long as an addition."""
 
 
@@ -127,7 +129,9 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     return model.launch + node_flops(node, facts, model) / model.flops + arithmetic + (read + written) / model.moved
 
 
-def _read(node: Node, facts: Mapping[str, Fact], model: CostModel, entries: int) -> list[tuple[Fact | None, Sizes | None]]:
+def _read(
+    node: Node, facts: Mapping[str, Fact], model: CostModel, entries: int
+) -> list[tuple[Fact | None, Sizes | None]]:
     read = [(facts.get(v), model.sizes(facts.get(v))) for v in node.inputs if v]
     if node.op in ("Gather", "Slice", "Split", "Expand", "Tile", "GatherND", "GatherElements"):
         return [(fact, (min(math.prod(s), entries),)) for fact, s in read if s is not None]

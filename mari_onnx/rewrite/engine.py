@@ -36,6 +36,7 @@ class Applied:
         removed: Nodes that went.
         added: Nodes that came.
         gain: Estimated microseconds per request saved, what followed from it included.
+        step: Number of the outermost application it belongs to, from 1.
     """
 
     rule: str
@@ -44,6 +45,7 @@ class Applied:
     removed: tuple[str, ...]
     added: tuple[str, ...]
     gain: float
+    step: int
 
 
 @dataclass
@@ -196,5 +198,6 @@ class _Engine:
             tuple(n.where() for n in removed),
             tuple(n.where() for n in added),
             gain,
+            self.outermost + 1,
         )
         self.trials.applied.insert(kept, record)

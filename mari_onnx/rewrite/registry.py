@@ -30,7 +30,9 @@ def all_rules() -> tuple[AnyRule, ...]:
         if not isinstance(rule, Rule):
             raise RuleError(f"the entry point '{entry.name}' of {ENTRY_POINT} is not a rule: {entry.value}")
         if rule.name in {r.name for r in rules}:
-            raise RuleError(f"the entry point '{entry.name}' of {ENTRY_POINT}: a rule named '{rule.name}' exists already")
+            raise RuleError(
+                f"the entry point '{entry.name}' of {ENTRY_POINT}: a rule named '{rule.name}' exists already"
+            )
         rules.append(rule)
     return tuple(rules)
 

@@ -196,6 +196,8 @@ class Workspace:
             return False
         if any(f.axis is not None and f.varies for f in used):
             return False
+        if any(self.facts[v].axis is not None and v not in self.singles for v in node.inputs if v):
+            return False
         return any(f.is_user for f in used) or any(v in self.singles for v in node.inputs)
 
     def lift(self, node: Node) -> bool:
@@ -286,7 +288,7 @@ class Workspace:
         return all(self.sizes.can_build(d) for d in (*fact.shape, axis.outer, axis.inner))
 
     def _add(self, op: str, inputs: tuple[str, ...], output: str) -> None:
-        self._insert(Node(op, inputs, (output,), {}, "", output, rule=BROADCAST_RULE))
+        self._insert(Node(op, inputs, (output,), {}, "", f"{output}/{op}", rule=BROADCAST_RULE))
 
     def _changed(self, node: Node, change: Change) -> Node:
         if isinstance(change, SetAttribute):
@@ -348,7 +350,7 @@ class Workspace:
             if old in consumer.inputs:
                 self._substitute(consumer, consumer.reading(new if v == old else v for v in consumer.inputs))
         if pinned:
-            keeper = Node("Identity", (new,), (old,), {}, "", old, rule=self._rule)
+            keeper = Node("Identity", (new,), (old,), {}, "", f"{old}/Identity", rule=self._rule)
             self.graph.insert(keeper, (*order, next(self._serial)))
             self._record(self.facts, old, replace(self.facts[new]))
             if new in self.singles:

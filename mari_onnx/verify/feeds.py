@@ -61,7 +61,7 @@ class FeedPlan:
 
         Args:
             batch: the number of candidates.
-            seed: seeds the generator; the user's row depends on nothing else.
+            seed: seeds the generator; each seed and each batch has a user of its own.
             caution: how timid to be.
 
         Returns:
@@ -77,7 +77,7 @@ class FeedPlan:
         single: dict[str, Array] = {}
         for user in self.user_inputs:
             info = self.inputs[user.name]
-            row = self._array(info, 1, seed, caution, user_row=True)
+            row = self._array(info, batch, seed, caution, user_row=True)
             if user.columns is None:
                 single[user.name] = row
                 full[user.name] = row if self.one_user_row else self._tiled(row, info, batch)
@@ -94,10 +94,11 @@ class FeedPlan:
 
     def _array(self, info: InputInfo, batch: int, seed: int, caution: Caution, user_row: bool = False) -> Array:
         if info.name in self.samples:
-            return _sampled(self.samples[info.name], info, batch, seed)
-        # Named streams: an input's values depend neither on the other inputs nor, for the user, on the batch.
-        rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), int(user_row)])
-        shape = info.shape(batch, self._sizes(batch), self.open_size)
+            return _sampled(self.samples[info.name], info, 1 if user_row else batch, seed + batch)
+        # Named streams: an input's values do not depend on the other inputs.
+        rng = np.random.default_rng([seed, batch, zlib.crc32(info.name.encode()), int(user_row)])
+        rows = 1 if user_row else batch
+        shape = info.shape(rows, self._sizes(rows), self.open_size)
         known = self.ranges.get(info.name)
         return draw_array(rng, info.dtype, shape, known, info.axis, caution)
 
@@ -156,12 +157,12 @@ def _checked_sample(name: str, sample: Array, inputs: Inputs) -> Array:
     return array.astype(target)
 
 
-def _sampled(sample: Array, info: InputInfo, batch: int, seed: int) -> Array:
-    """Consecutive rows of the sample, from one that depends on the seed, going round at the end."""
+def _sampled(sample: Array, info: InputInfo, rows: int, first: int) -> Array:
+    """Consecutive rows of the sample, going round at the end."""
     if info.axis is None:
         return sample.copy()
     count = sample.shape[info.axis]
-    return np.asarray(np.take(sample, (seed + np.arange(batch)) % count, axis=info.axis))
+    return np.asarray(np.take(sample, (first + np.arange(rows)) % count, axis=info.axis))
 
 
 def draw_feeds(model: ModelLike, user_inputs: Sequence[str], batch: int, seed: int = 0) -> Feeds:

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from mari_onnx.errors import ModelError
-from mari_onnx.verify.source import Array, ModelSource, all_tensors
+from mari_onnx.verify.source import Array, ModelSource, all_tensors, load_inline
 
 PROVIDERS = ("CPUExecutionProvider",)
 LONGEST_MESSAGE = 300
@@ -125,9 +125,7 @@ def with_weights(source: ModelSource) -> onnx.ModelProto:
     copy.CopyFrom(source.proto)
     for tensor in all_tensors(copy.graph):
         if external_data_helper.uses_external_data(tensor):
-            external_data_helper.load_external_data_for_tensor(tensor, source.folder)
-            tensor.data_location = TensorProto.DEFAULT
-            del tensor.external_data[:]
+            load_inline(tensor, source.folder)
     return copy
 
 

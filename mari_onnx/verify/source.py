@@ -148,10 +148,18 @@ def small_array(tensor: onnx.TensorProto, folder: str) -> Array | None:
             return numpy_helper.to_array(tensor)
         copy = onnx.TensorProto()
         copy.CopyFrom(tensor)
-        external_data_helper.load_external_data_for_tensor(copy, folder)
+        load_inline(copy, folder)
         return numpy_helper.to_array(copy)
     except Exception:  # an unreadable constant is merely unknown to the walk; the runtime reports it properly
         return None
+
+
+def load_inline(tensor: onnx.TensorProto, folder: str) -> None:
+    """Reads a tensor's external data into the tensor itself."""
+    external_data_helper.load_external_data_for_tensor(tensor, folder)
+    # Some versions of onnx would go to the file again as long as the tensor points to it.
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -75,6 +75,13 @@ def test_a_useless_truth_forgives_nothing():
     assert compare_arrays(original, original + np.float32(0.5), STRICT, truth).mismatch is not None
 
 
+def test_no_tolerance_at_all():
+    expected = np.array([0.0, 1.0], np.float32)
+    exact = Tolerance(0.0, 0.0)
+    assert compare_arrays(expected, expected.copy(), exact).mismatch is None
+    assert "[0]" in compare_arrays(expected, expected + np.float32([1e-6, 0.0]), exact, np.array([0.0, 1.0])).mismatch
+
+
 def test_scalars():
     assert compare_arrays(np.ones((), np.float32), np.ones(()), STRICT).mismatch is not None
     one = np.array(1.0, np.float32)

@@ -232,20 +232,17 @@ def test_unreadable_metadata(original, optimized):
 
 
 @given(st.integers(1, 9), st.integers(0, 5))
-def test_the_users_row_is_the_same_on_each_row_and_at_each_batch(batch, seed):
+def test_the_users_row_is_the_same_on_each_row(batch, seed):
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
         g (float[B,5] X, int64[B] user, float[B] item) => (float[B,5] y) { y = Identity(X) }"""
     )
     feeds = draw_feeds(model, ["user", "X[:, 1:3]"], batch, seed)
-    other = draw_feeds(model, ["user", "X[:, 1:3]"], 1, seed)
     assert feeds.full["X"].shape == (batch, 5)
     assert feeds.single["X"].shape == (1, 2)
     assert (feeds.full["X"][:, 1:3] == feeds.single["X"]).all()
     assert (feeds.full["user"] == feeds.single["user"]).all()
     assert feeds.single["user"].shape == (1,)
-    for name, row in other.single.items():
-        assert (row == feeds.single[name]).all()
     again = draw_feeds(model, ["user", "X[:, 1:3]"], batch, seed)
     assert all((feeds.full[name] == again.full[name]).all() for name in feeds.full)
 

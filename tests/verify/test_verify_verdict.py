@@ -220,6 +220,12 @@ def test_operators_without_double_kernels_fall_back(make):
     assert report.outputs[0].error_vs_float64 is not None or any("float64" in note for note in report.notes)
 
 
+def test_a_small_fault_within_the_tolerance_is_noted(original, optimized):
+    report = verify(original, changed(optimized, "w_user", 1e-5), batches=[7])
+    assert report.passed
+    assert any("within tolerance, but" in note for note in report.notes)
+
+
 def test_random_models_have_no_float64_run(make):
     model = make("g (float[B,2] x) => (float[B,2] y) { r = RandomNormalLike<seed=1.0>(x) z = Sub(r, r) y = Add(x, z) }")
     report = verify(model, model, user_inputs=[], batches=[2])

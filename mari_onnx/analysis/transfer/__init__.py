@@ -16,12 +16,12 @@ TRANSFERS: Table = {
 }
 """Transfer function by operator of ai.onnx."""
 
-RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 """Operators that draw other numbers each time, and for each row."""
 
-SIZELESS = frozenset(
-    TRANSFERS.keys() - SIZING.keys()
-) | {"Shape", "Size"}
+SIZELESS = frozenset(TRANSFERS.keys() - SIZING.keys()) | {"Shape", "Size"}
 """Operators whose outputs are no larger or smaller for the *entries* of their inputs."""
 
 __all__ = [

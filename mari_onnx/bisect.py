@@ -1,0 +1,50 @@
+"""Which rewrite made a result wrong: the rewrites are replayed, up to one more or less, until it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mari_onnx.errors import MariError
+from mari_onnx.load import Loaded, ModelLike
+from mari_onnx.rewrite.registry import AnyRule
+
+if TYPE_CHECKING:
+    from mari_onnx.optimize import Built, Options
+
+
+def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: Sequence[AnyRule], built: Built) -> str:
+    """Names the first rewrite after which the model is wrong, and what to do.
+
+    Args:
+        source: The original.
+        loaded: The same, as read.
+        options: As in the run that failed.
+        rules: The rules of that run.
+        built: Its result.
+    """
+
+    def is_right(limit: int) -> bool:
+        from mari_onnx.optimize import build, check
+
+        try:
+            return check(source, build(loaded, options, rules, limit), options).passed
+        except MariError:
+            return False
+
+    steps = built.rewritten.applied[-1].step if built.rewritten.applied else 0
+    if not is_right(0):
+        return "it is wrong before any rule is applied, in the hoist; please report this model"
+    right, wrong = 0, steps
+    while wrong - right > 1:
+        middle = (right + wrong) // 2
+        if is_right(middle):
+            right = middle
+        else:
+            wrong = middle
+    guilty = [a for a in built.rewritten.applied if a.step == wrong]
+    if not guilty:
+        return "no single rewrite is to blame; please report this model"
+    names = ", ".join(dict.fromkeys(a.rule for a in guilty))
+    first = guilty[0]
+    return f"the rewrite that does it is '{first.rule}' at {first.node}; leave it out with --disable {names}"

@@ -1,0 +1,277 @@
+"""The pipeline: load -> normalise -> analyse -> hoist -> rewrite -> tidy -> verify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import onnx
+
+from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
+from mari_onnx.errors import ModelError, VerificationError
+from mari_onnx.hoist import hoist
+from mari_onnx.inputs import METADATA_USER, choose_inputs
+from mari_onnx.ir import Graph, read_graph, write_model
+from mari_onnx.load import Loaded, ModelLike, load_model
+from mari_onnx.normalise import normalise
+from mari_onnx.report import Report, summarise
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
+from mari_onnx.rewrite.registry import AnyRule, chosen_rules
+from mari_onnx.signature import Separated, restore_signature, separate
+from mari_onnx.tidy import constant_sizes, tidy
+from mari_onnx.verify import VerifyReport, verify
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to optimize.
+
+    Attributes:
+        user_inputs: Names, globs or columns of user-side inputs; ``None`` to find out.
+        item_inputs: The same for item-side inputs.
+        keep_signature: Inputs keep all their rows; row 0 is taken inside.
+        disable: Names of rules to leave out.
+        candidates: Nominal number of candidates per request, for estimates.
+        verify: Whether to compare the result with the original.
+        batches: Numbers of candidates to compare at.
+        seeds: How many random inputs to compare at each.
+        samples: Inputs of the original model to compare on instead of random ones.
+        rtol: Tolerance relative to the scale of a row.
+        atol: Absolute tolerance.
+    """
+
+    user_inputs: Sequence[str] | None = None
+    item_inputs: Sequence[str] | None = None
+    keep_signature: bool = False
+    disable: Sequence[str] = ()
+    candidates: int = 512
+    verify: bool = True
+    batches: Sequence[int] = (1, 2, 7, 64)
+    seeds: int = 2
+    samples: Mapping[str, Any] | None = None
+    rtol: float = 1e-4
+    atol: float = 1e-5
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """An optimized model.
+
+    Attributes:
+        model: The result. Weights that lay in external files still do.
+        applied: The rewrites, in order.
+        report: Figures before and after.
+        verification: The comparison with the original; ``None`` where it was switched off.
+        notes: Sentences for the user.
+    """
+
+    model: onnx.ModelProto
+    applied: tuple[Applied, ...]
+    report: Report
+    verification: VerifyReport | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Built:
+    """A result before verification.
+
+    Attributes:
+        model: The result.
+        original: The graph as it was normalised.
+        analysis: What was proven of it.
+        graph: The graph of the result.
+        after: What is proven of that.
+        rewritten: What the rules did.
+        user_inputs: What to type to choose the same user inputs.
+    """
+
+    model: onnx.ModelProto
+    original: Graph
+    analysis: Analysis
+    graph: Graph
+    after: Analysis
+    rewritten: Rewritten
+    user_inputs: tuple[str, ...]
+
+
+def optimize(model: ModelLike, user_inputs: Sequence[str] | None = None, **options: Any) -> OptimizeResult:
+    """Makes a ranking model run its user-side work once per request.
+
+    Args:
+        model: A path, or a model; never changed.
+        user_inputs: Names, globs (``user_*``) or columns (``X[:, 0:12,20]``) of the user-side inputs. ``None``: as
+            the model's metadata, shapes or names say.
+        options: Fields of :class:`Options`.
+
+    Returns:
+        The result, verified unless ``verify=False``. User inputs have 1 row, item inputs B rows as before; names,
+        order and types stay.
+
+    Raises:
+        MariError: With one sentence; see :mod:`mari_onnx.errors`.
+    """
+    return run(model, Options(user_inputs=user_inputs, **options))
+
+
+def run(source: ModelLike, options: Options, progress: Progress | None = None) -> OptimizeResult:
+    """:func:`optimize` with its options as one value, telling the stage it is in."""
+    tell = progress or (lambda stage: None)
+    tell("load")
+    loaded = load_model(source)
+    rules = chosen_rules(options.disable)
+    built = build(loaded, options, rules, None, tell)
+    report = summarise(built, CostModel(candidates=options.candidates))
+    checked = None
+    if options.verify:
+        tell("verify")
+        checked = check(source, built, options)
+        if not checked.passed:
+            from mari_onnx.bisect import guilty_rewrite
+
+            tell("bisect")
+            raise VerificationError(f"{checked.summary()}; {guilty_rewrite(source, loaded, options, rules, built)}")
+    notes = built.analysis.inputs.notes + (checked.notes if checked is not None else ())
+    return OptimizeResult(built.model, built.rewritten.applied, report, checked, notes)
+
+
+def build(
+    loaded: Loaded,
+    options: Options,
+    rules: Sequence[AnyRule],
+    limit: int | None = None,
+    tell: Progress = lambda stage: None,
+) -> Built:
+    """Every stage but verification.
+
+    Args:
+        loaded: The model.
+        options: How.
+        rules: The rules to use.
+        limit: Stop after so many rewrites.
+        tell: Told the stage.
+
+    Raises:
+        ModelError: The result is not a valid model (which is a bug of ours).
+    """
+    check_valid(loaded)
+    tell("analyse")
+    original = normalise(read_graph(loaded.model, loaded.folder))
+    chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
+    separated = separate(original, chosen)
+    analysis = analyze_graph(separated.graph, separated.inputs)
+    tell("hoist")
+    workspace = hoist(_copy(separated.graph), analysis)
+    tell("rewrite")
+    rewritten = rewrite(workspace, rules, CostModel(candidates=options.candidates), limit=limit)
+    tell("tidy")
+    graph = tidy(
+        constant_sizes(workspace.graph, Analysis(workspace.facts, separated.inputs, analysis.network)), original
+    )
+    after = analyze_graph(graph, _narrowed(separated.inputs, graph))
+    if options.keep_signature:
+        graph = restore_signature(graph, original, separated)
+    result = write_model(graph)
+    _note(result, chosen.user_specs(), {} if options.keep_signature else separated.stacked, separated)
+    check_result(result, loaded)
+    return Built(result, original, analysis, graph, after, rewritten, tuple(chosen.user_specs()))
+
+
+def analyze(
+    model: ModelLike, user_inputs: Sequence[str] | None = None, item_inputs: Sequence[str] | None = None
+) -> Analysis:
+    """What is proven of every value of a model; see :class:`~mari_onnx.analysis.Analysis`.
+
+    Args:
+        model: A path, or a model; never changed.
+        user_inputs: As in :func:`optimize`.
+        item_inputs: The same for item-side inputs.
+
+    Raises:
+        MariError: The model cannot be read, or its inputs make no sense.
+    """
+    loaded = load_model(model)
+    graph = normalise(read_graph(loaded.model, loaded.folder))
+    separated = separate(graph, choose_inputs(graph, user_inputs, item_inputs))
+    return analyze_graph(separated.graph, separated.inputs)
+
+
+def check(source: ModelLike, built: Built, options: Options) -> VerifyReport:
+    """Compares a result with the original."""
+    return verify(
+        source,
+        built.model,
+        user_inputs=built.user_inputs,
+        batches=options.batches,
+        seeds=options.seeds,
+        samples=options.samples,
+        rtol=options.rtol,
+        atol=options.atol,
+    )
+
+
+def check_valid(loaded: Loaded) -> None:
+    """Raises ModelError where the model is not valid ONNX."""
+    try:
+        onnx.checker.check_model(_checkable(loaded.model))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"{loaded.name} is not a valid model: {str(error).strip().splitlines()[0]}") from error
+
+
+def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
+    try:
+        onnx.checker.check_model(_checkable(model), full_check=not _is_large(model))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the result for {loaded.name} fails the checker, please report it: {error}") from error
+
+
+def _is_large(model: onnx.ModelProto) -> bool:
+    return model.ByteSize() > 1 << 30
+
+
+def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model itself, or with stand-ins for external weights, whose files the checker would look for."""
+    external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    if not external:
+        return model
+    from mari_onnx.load import without_external_data
+
+    return without_external_data(model)
+
+
+def _narrowed(inputs: Inputs, graph: Graph) -> Inputs:
+    """The sides of the result's inputs: what has one row now is given once."""
+    sides = dict(inputs.sides)
+    for name in inputs.on(InputSide.USER):
+        if graph.inputs[name].type.tensor_type.shape.dim[inputs.axes[name]].dim_value == 1:
+            sides[name] = InputSide.SHARED
+    return replace(inputs, sides=sides)
+
+
+def _copy(graph: Graph) -> Graph:
+    return Graph(graph.model, graph.opset, graph.inputs, graph.outputs, graph.weights, graph.nodes)
+
+
+def _note(model: onnx.ModelProto, users: Sequence[str], stacked: Mapping[str, Any], separated: Separated) -> None:
+    """Writes what the next reader needs: which inputs are the user's, and how stacked ones were taken apart."""
+    taken = {
+        name: {
+            "user": s.user,
+            "item": s.item,
+            "user_columns": list(s.user_columns),
+            "item_columns": list(s.item_columns),
+        }
+        for name, s in stacked.items()
+    }
+    known = {"mari.candidate_axis": json.dumps(dict(separated.inputs.axes)), METADATA_USER: json.dumps(list(users))}
+    if taken:
+        known["mari.stacked_inputs"] = json.dumps(taken)
+    for entry in [p for p in model.metadata_props if p.key in known or p.key == "mari.stacked_inputs"]:
+        model.metadata_props.remove(entry)
+    for key in sorted(known):
+        model.metadata_props.add(key=key, value=known[key])
