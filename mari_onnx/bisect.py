@@ -10,7 +10,7 @@ from mari_onnx.load import Loaded, ModelLike
 from mari_onnx.rewrite.registry import AnyRule
 
 if TYPE_CHECKING:
-    from mari_onnx.optimize import Built, Options
+    from mari_onnx.pipeline import Built, Options
 
 
 def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: Sequence[AnyRule], built: Built) -> str:
@@ -25,7 +25,7 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: S
     """
 
     def is_right(limit: int) -> bool:
-        from mari_onnx.optimize import build, check
+        from mari_onnx.pipeline import build, check
 
         try:
             return check(source, build(loaded, options, rules, limit), options).passed

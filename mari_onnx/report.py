@@ -12,7 +12,7 @@ from mari_onnx.ir.graph import Graph
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops
 
 if TYPE_CHECKING:
-    from mari_onnx.optimize import Built
+    from mari_onnx.pipeline import Built
 
 
 @dataclass(frozen=True)

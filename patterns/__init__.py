@@ -7,6 +7,7 @@ from typing import Any
 from mari_onnx.patterns.batched_matmul import BatchedMatMul
 from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
+from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_group import ConcatGroup
 from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
@@ -15,11 +16,14 @@ from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.split_product import SplitProduct
+from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.rewrite.rule import Rule
 
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
     ConcatNested(),
+    ConcatExchange(),
+    Unflatten(),
     SplitProduct(),
     ConcatLookup(),
     ConcatElementwise(),

@@ -18,7 +18,7 @@ def main(argv=None):
     p.add_argument("--keep-signature", action="store_true")
     p.add_argument("--no-verify", action="store_true")
     a = p.parse_args(argv)
-    from mari_onnx.optimize import Options, run
+    from mari_onnx.pipeline import Options, run
 
     try:
         r = run(a.input, Options(user_inputs=a.user, keep_signature=a.keep_signature, verify=not a.no_verify))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.cost import CostModel, node_cost
@@ -21,6 +22,10 @@ from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 40
+
+JOINING = frozenset({"Concat", *BROADCASTING})
+"""Operators that pass a Concat on only when it arrives at all their inputs."""
+
 MIN_GAIN = 1e-6
 """Microseconds."""
 
@@ -176,8 +181,19 @@ class _Engine:
     def _follow(self, touched: Sequence[Node], depth: int) -> None:
         """Tries what has become possible through an application."""
         for node in touched:
-            if self.trials.left > 0:
-                self.try_node(node, depth)
+            if self.trials.left > 0 and not self.try_node(node, depth):
+                self._follow_siblings(node, depth)
+
+    def _follow_siblings(self, node: Node, depth: int) -> None:
+        """Where a Concat has arrived at one input of a node that waits for one at each, tries to bring the others."""
+        if node not in self.graph or node.op not in JOINING or depth >= MAX_DEPTH or node.domain:
+            return
+        producers = [self.graph.producer(v) for v in node.inputs if v]
+        if not any(p is not None and p.op == "Concat" for p in producers):
+            return
+        for producer in producers:
+            if producer is not None and producer.op != "Concat" and node in self.graph:
+                self.try_node(producer, depth + 1)
 
     def _gain(self, mark: int) -> float:
         added, removed = self.graph.edits(mark)

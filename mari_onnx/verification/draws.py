@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from mari_onnx.verify.ranges import InputRange
-from mari_onnx.verify.source import Array
+from mari_onnx.verification.ranges import InputRange
+from mari_onnx.verification.source import Array
 
 ANY_STRING = "a"  # where the graph names no vocabulary
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mari_onnx.verify.source import Array
-from mari_onnx.verify.traces import CONSTANT, Trace
+from mari_onnx.verification.source import Array
+from mari_onnx.verification.traces import CONSTANT, Trace
 
 
 @dataclass

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper, shape_inference
 
-from mari_onnx.verify.constraints import Constraints
-from mari_onnx.verify.demands import DEMANDS, attribute
-from mari_onnx.verify.source import RANDOM_OPERATORS, SMALL_ELEMENTS, Array, ModelSource, inlined, small_array
-from mari_onnx.verify.traces import UNKNOWN, Trace, Value
-from mari_onnx.verify.transfer import MOVED, TRACKED_ELEMENTS, TRANSFERS, Step, moved, run_reference
+from mari_onnx.verification.constraints import Constraints
+from mari_onnx.verification.demands import DEMANDS, attribute
+from mari_onnx.verification.source import RANDOM_OPERATORS, SMALL_ELEMENTS, Array, ModelSource, inlined, small_array
+from mari_onnx.verification.traces import UNKNOWN, Trace, Value
+from mari_onnx.verification.transfer import MOVED, TRACKED_ELEMENTS, TRANSFERS, Step, moved, run_reference
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 

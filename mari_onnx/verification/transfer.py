@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from mari_onnx.verify.demands import clip_end
-from mari_onnx.verify.source import Array
-from mari_onnx.verify.traces import CONSTANT, Trace, Value
+from mari_onnx.verification.demands import clip_end
+from mari_onnx.verification.source import Array
+from mari_onnx.verification.traces import CONSTANT, Trace, Value
 
 TRACKED_ELEMENTS = 1 << 19  # beyond this a tensor is no longer followed
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, parser
 
-from mari_onnx.verify import draw_feeds, open_session, open_source
+from mari_onnx.verification import draw_feeds, open_session, open_source
 
 
 def table(rows: int, width: int = 2) -> np.ndarray:
@@ -318,7 +318,7 @@ def test_custom_operators_do_not_stop_the_walk(ranges_of):
 )
 def test_stacked_fields_get_their_own_ranges(sizes, order, cast):
     """Any number of fields behind offsets in one table, in any column order."""
-    from mari_onnx.verify import original_inputs, plan_feeds
+    from mari_onnx.verification import original_inputs, plan_feeds
 
     columns = list(range(len(sizes)))
     order.shuffle(columns)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mari_onnx.errors import ModelError, UsageError, VerificationError
-from mari_onnx.verify import Tolerance, ranking_kept, require, verify
+from mari_onnx.verification import Tolerance, ranking_kept, require, verify
 
 USER = ["user"]
 
@@ -235,7 +235,7 @@ def test_random_models_have_no_float64_run(make):
 
 
 def test_large_models_have_no_float64_run(original, optimized, monkeypatch):
-    monkeypatch.setattr("mari_onnx.verify.reference.LARGEST_WEIGHTS", 8)
+    monkeypatch.setattr("mari_onnx.verification.reference.LARGEST_WEIGHTS", 8)
     report = verify(original, optimized, batches=[2])
     assert report.passed
     assert report.outputs[0].error_vs_float64 is None

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 
 from mari_onnx.errors import UsageError
-from mari_onnx.verify.draws import Caution, draw_array
-from mari_onnx.verify.ranges import InputRange, derive_ranges
-from mari_onnx.verify.signature import InputInfo, Inputs, UserInput, original_inputs, parse_user_inputs, stated_axes
-from mari_onnx.verify.source import Array, ModelLike, ModelSource, open_source
+from mari_onnx.verification.draws import Caution, draw_array
+from mari_onnx.verification.ranges import InputRange, derive_ranges
+from mari_onnx.verification.signature import InputInfo, Inputs, UserInput, original_inputs, parse_user_inputs, stated_axes
+from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OPEN_SIZE = 4  # for symbolic dimensions other than the batch
 WALK_BATCH = 3  # the graph is walked at this batch: 1 would make candidate axes look like broadcast ones

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mari_onnx.verify.constraints import Constraints
-from mari_onnx.verify.source import Array, ModelSource
-from mari_onnx.verify.walk import WalkedInput, walk
+from mari_onnx.verification.constraints import Constraints
+from mari_onnx.verification.source import Array, ModelSource
+from mari_onnx.verification.walk import WalkedInput, walk
 
 FARTHEST_HINT = float(1 << 20)  # a free integer may turn out to be a size
 FREE_HIGH = 1  # integers about which nothing is known are drawn from [0, 1]

@@ -75,7 +75,7 @@ def optimized(weight: np.ndarray) -> onnx.ModelProto:
 @pytest.fixture
 def ranges_of() -> Callable[..., Mapping[str, object]]:
     """`ranges_of(model)`: the derived range of each input."""
-    from mari_onnx.verify import open_source, original_inputs, plan_feeds, stated_axes
+    from mari_onnx.verification import open_source, original_inputs, plan_feeds, stated_axes
 
     def derive(model: onnx.ModelProto) -> Mapping[str, object]:
         source = open_source(model)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.errors import ModelError, UsageError
-from mari_onnx.verify.source import Array, ModelSource
+from mari_onnx.verification.source import Array, ModelSource
 
 USER_INPUTS_KEY = "mari.user_inputs"
 STACKED_INPUTS_KEY = "mari.stacked_inputs"

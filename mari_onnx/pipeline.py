@@ -22,7 +22,7 @@ from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 from mari_onnx.signature import Separated, restore_signature, separate
 from mari_onnx.tidy import constant_sizes, tidy
-from mari_onnx.verify import VerifyReport, verify
+from mari_onnx.verification import VerifyReport, verify
 
 Progress = Callable[[str], None]
 

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from mari_onnx.verify.compare import Difference, Tolerance, compare_arrays, max_error, ranking_kept
-from mari_onnx.verify.feeds import FeedPlan, Feeds, draw_feeds, plan_feeds
-from mari_onnx.verify.ranges import InputRange, derive_ranges
-from mari_onnx.verify.report import Float64Error, OutputReport, VerifyReport
-from mari_onnx.verify.sessions import RunError, Session, open_session
-from mari_onnx.verify.signature import (
+from mari_onnx.verification.compare import Difference, Tolerance, compare_arrays, max_error, ranking_kept
+from mari_onnx.verification.feeds import FeedPlan, Feeds, draw_feeds, plan_feeds
+from mari_onnx.verification.ranges import InputRange, derive_ranges
+from mari_onnx.verification.report import Float64Error, OutputReport, VerifyReport
+from mari_onnx.verification.sessions import RunError, Session, open_session
+from mari_onnx.verification.signature import (
     InputInfo,
     Inputs,
     Signature,
@@ -21,8 +21,8 @@ from mari_onnx.verify.signature import (
     parse_user_inputs,
     stated_axes,
 )
-from mari_onnx.verify.source import ModelLike, ModelSource, open_source
-from mari_onnx.verify.verifier import require, verify
+from mari_onnx.verification.source import ModelLike, ModelSource, open_source
+from mari_onnx.verification.verifier import require, verify
 
 __all__ = [
     "Difference",

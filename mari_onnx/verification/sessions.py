@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from mari_onnx.errors import ModelError
-from mari_onnx.verify.source import Array, ModelSource, all_tensors, load_inline
+from mari_onnx.verification.source import Array, ModelSource, all_tensors, load_inline
 
 PROVIDERS = ("CPUExecutionProvider",)
 LONGEST_MESSAGE = 300

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mari_onnx.verify.source import Array
+from mari_onnx.verification.source import Array
 
 CONSTANT = -1  # the source of an element that depends on no input
 

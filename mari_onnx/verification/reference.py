@@ -11,8 +11,8 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mari_onnx.errors import MariError
-from mari_onnx.verify.sessions import RunError, open_session, with_weights
-from mari_onnx.verify.source import RANDOM_OPERATORS, Array, ModelSource, all_graphs, weight_bytes
+from mari_onnx.verification.sessions import RunError, open_session, with_weights
+from mari_onnx.verification.source import RANDOM_OPERATORS, Array, ModelSource, all_graphs, weight_bytes
 
 LARGEST_WEIGHTS = 200 << 20  # bytes; the double copy needs a multiple of it
 LARGEST_INTERPRETED = 20 << 20  # bytes; for the reference implementation, which is slow

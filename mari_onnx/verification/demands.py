@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mari_onnx.verify.constraints import Constraints
-from mari_onnx.verify.source import Array
-from mari_onnx.verify.traces import CONSTANT, Trace, Value
+from mari_onnx.verification.constraints import Constraints
+from mari_onnx.verification.source import Array
+from mari_onnx.verification.traces import CONSTANT, Trace, Value
 
 Demand = Callable[[onnx.NodeProto, Sequence[Value], Constraints], None]
 

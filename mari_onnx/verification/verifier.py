@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mari_onnx.errors import ModelError, UsageError, VerificationError
-from mari_onnx.verify.compare import Tolerance, compare_arrays, noise_level, ranking_kept
-from mari_onnx.verify.draws import Caution
-from mari_onnx.verify.feeds import OPEN_SIZE, FeedPlan, Feeds, plan_feeds
-from mari_onnx.verify.reference import Float64Reference, build_reference
-from mari_onnx.verify.report import OutputReport, VerifyReport
-from mari_onnx.verify.sessions import RunError, Session, open_session
-from mari_onnx.verify.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
-from mari_onnx.verify.source import Array, ModelLike, ModelSource, open_source
+from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
+from mari_onnx.verification.draws import Caution
+from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, plan_feeds
+from mari_onnx.verification.reference import Float64Reference, build_reference
+from mari_onnx.verification.report import OutputReport, VerifyReport
+from mari_onnx.verification.sessions import RunError, Session, open_session
+from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
+from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from mari_onnx.verify.source import Array
+from mari_onnx.verification.source import Array
 
 # The optimized model may be this much further from float64 than the original is: another order of additions, no more.
 FLOAT64_FACTOR = 4.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mari_onnx.errors import ModelError, UsageError
-from mari_onnx.verify import (
+from mari_onnx.verification import (
     draw_feeds,
     match_signatures,
     open_source,

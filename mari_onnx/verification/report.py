@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from mari_onnx.verify.compare import Comparison
+from mari_onnx.verification.compare import Comparison
 
 
 class Float64Error(NamedTuple):

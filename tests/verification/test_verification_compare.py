@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mari_onnx.verify import Tolerance, compare_arrays, max_error
+from mari_onnx.verification import Tolerance, compare_arrays, max_error
 
 STRICT = Tolerance(1e-4, 1e-5)
 FLOATS = hnp.arrays(

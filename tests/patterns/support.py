@@ -1,0 +1,251 @@
+"""One rule at work on a small model written as ONNX text, and ONNX Runtime as the judge.
+
+A model names its inputs ``user...`` and ``item...``; any other input is given once per request. ``B`` is the number
+of candidates. What is declared between ``<`` and ``>`` behind the outputs is a weight, and is filled with small whole
+numbers: then every sum is exact in float32, and results must agree to the last bit whatever the order of additions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, numpy_helper, parser
+
+from mari_onnx.analysis import InputSide, analyze_graph
+from mari_onnx.hoist import hoist
+from mari_onnx.inputs import Chosen, choose_inputs
+from mari_onnx.ir import read_graph, write_model
+from mari_onnx.ir.graph import Graph
+from mari_onnx.normalise import normalise, without_dead_nodes
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite import engine
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.engine import Applied, rewrite
+from mari_onnx.rewrite.registry import AnyRule
+from mari_onnx.rewrite.workspace import Workspace
+from mari_onnx.signature import separate
+
+BATCHES = (1, 2, 7)
+OTHER_SIZE = 3
+"""What a symbolic size other than B is when the model runs."""
+
+IDS = 4
+"""Ids lie below, so tables need as many rows."""
+
+Feeds = dict[str, np.ndarray]
+Array = np.ndarray
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def model_of(text: str, *, opset: int = 17, seed: int = 0, **weights: Array) -> onnx.ModelProto:
+    """A model from text; weights that are declared but not given are filled with small whole numbers."""
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "ai.onnx.ml" : 3]> {text}')
+    made = {v for node in model.graph.node for v in node.output}
+    random = np.random.default_rng(seed)
+    for value in list(model.graph.value_info):
+        if value.name not in made:
+            model.graph.value_info.remove(value)
+            if value.name not in weights:
+                shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+                weights[value.name] = numbers(random, value.type.tensor_type.elem_type, shape)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    return model
+
+
+def numbers(random: np.random.Generator, dtype: int, shape: Sequence[int]) -> Array:
+    """Small whole numbers; ids where the type is that of ids."""
+    kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    if dtype == TensorProto.BOOL:
+        return random.integers(0, 2, shape).astype(bool)
+    if dtype in (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8):
+        return random.integers(0, IDS, shape).astype(kind)
+    return random.integers(-4, 5, shape).astype(kind)
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def requests(model: onnx.ModelProto, chosen: Chosen, batch: int, seed: int = 0) -> tuple[Feeds, Feeds]:
+    """The same request for the original, the user's row repeated, and for the result, with one row."""
+    random = np.random.default_rng((seed, batch))
+    full: Feeds = {}
+    single: Feeds = {}
+    weights = {t.name for t in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        tensor = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else OTHER_SIZE for d in tensor.shape.dim]
+        side, axis = chosen.inputs.sides[value.name], chosen.inputs.axes.get(value.name, 0)
+        if side is not InputSide.SHARED:
+            shape[axis] = batch
+        array = numbers(random, tensor.elem_type, shape)
+        row = array.take([0], axis=axis) if side is InputSide.USER and batch else array
+        full[value.name] = np.repeat(row, batch, axis=axis) if row is not array else array
+        single[value.name] = row
+    return full, single
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def assert_same(expected: Sequence[Any], found: Sequence[Any], *, exact: bool = True, note: str = "") -> None:
+    assert len(expected) == len(found)
+    for index, (left, right) in enumerate(zip(expected, found, strict=True)):
+        assert left.dtype == right.dtype, f"output {index}: {note}"
+        assert left.shape == right.shape, f"output {index}: {note}"
+        if exact:
+            np.testing.assert_array_equal(right, left, err_msg=f"output {index}: {note}")
+        else:
+            np.testing.assert_allclose(right, left, rtol=1e-5, atol=1e-5, err_msg=f"output {index}: {note}")
+
+
+def assert_valid(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def rule_named(name: str) -> AnyRule:
+    return next(r for r in RULES if r.name == name)
+
+
+@contextmanager
+def keeping_everything() -> Iterator[None]:
+    """Every application is kept, also one that only makes the graph larger (another rule would make use of it)."""
+    with mock.patch.object(engine, "MIN_GAIN", -math.inf):
+        yield
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule did to a model.
+
+    Attributes:
+        original: The model.
+        result: The model behind hoist and rule.
+        applied: Every application.
+        refused: Why rules did not apply, by rule and node.
+        workspace: The graph at work.
+        chosen: The sides of the inputs.
+    """
+
+    original: onnx.ModelProto
+    result: onnx.ModelProto
+    applied: tuple[Applied, ...]
+    refused: Mapping[tuple[str, str], str]
+    workspace: Workspace
+    chosen: Chosen
+
+    @property
+    def times(self) -> int:
+        return len(self.applied)
+
+    @cached_property
+    def ops(self) -> Counter[str]:
+        """How many nodes of each operator there are."""
+        return Counter(node.op_type for node in self.result.graph.node)
+
+    def of(self, op: str) -> list[onnx.NodeProto]:
+        return [node for node in self.result.graph.node if node.op_type == op]
+
+    @property
+    def reasons(self) -> set[str]:
+        return set(self.refused.values())
+
+    def size_of(self, value: str) -> tuple[Any, ...] | None:
+        """The shape of a value of the result."""
+        return self.workspace.fact(value).shape
+
+
+def at_work(model: onnx.ModelProto, user: Sequence[str] | None = ("user*",)) -> tuple[Workspace, Chosen]:
+    """The model's graph behind the hoist."""
+    original = normalise(read_graph(model))
+    chosen = choose_inputs(original, user)
+    separated = separate(original, chosen)
+    analysis = analyze_graph(separated.graph, separated.inputs)
+    graph = separated.graph
+    copy = Graph(graph.model, graph.opset, graph.inputs, graph.outputs, graph.weights, graph.nodes)
+    return hoist(copy, analysis), chosen
+
+
+def apply(
+    rules: str | Sequence[AnyRule],
+    text: str | onnx.ModelProto,
+    *,
+    opset: int = 17,
+    exact: bool = True,
+    user: Sequence[str] | None = ("user*",),
+    batches: Sequence[int] = BATCHES,
+    **weights: Array,
+) -> Outcome:
+    """Hoists, applies one rule (by name) or several wherever they match, and lets ONNX Runtime judge the result.
+
+    Args:
+        rules: The name of one rule of ours, or rules.
+        text: The model.
+        opset: Its operator set, where it is text.
+        exact: Whether results must agree to the last bit.
+        user: The user-side inputs; what ``choose_inputs`` takes.
+        batches: Numbers of candidates to run at.
+        weights: Weights with other numbers than random ones.
+    """
+    model = model_of(text, opset=opset, **weights) if isinstance(text, str) else text
+    assert_valid(model)
+    before = model.SerializeToString(deterministic=True)
+    workspace, chosen = at_work(model, user)
+    with keeping_everything():
+        rewritten = rewrite(workspace, [rule_named(rules)] if isinstance(rules, str) else rules, CostModel())
+    assert not rewritten.exhausted
+    result = write_model(without_dead_nodes(workspace.graph))
+    outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, chosen)
+    assert model.SerializeToString(deterministic=True) == before, "the model that was handed in has changed"
+    assert_valid(result)
+    judge(model, result, chosen, exact=exact, batches=batches)
+    return outcome
+
+
+def judge(
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    chosen: Chosen,
+    *,
+    exact: bool = True,
+    batches: Sequence[int] = BATCHES,
+    seeds: Sequence[int] = (0,),
+) -> None:
+    """Runs both models on the same requests and compares all outputs."""
+    if chosen.inputs.batch is not None:
+        batches = (chosen.inputs.batch,)
+    one, other = session(original), session(result)
+    for batch, seed in itertools.product(batches, seeds):
+        full, single = requests(original, chosen, batch, seed)
+        keeps = {v.name: full[v.name] for v in result.graph.input if _is_wide(v, chosen)}
+        found = other.run(None, {**single, **keeps})
+        assert_same(one.run(None, full), found, exact=exact, note=f"B = {batch}, seed {seed}")
+
+
+def _is_wide(value: onnx.ValueInfoProto, chosen: Chosen) -> bool:
+    """Whether a user-side input kept all its rows (as one that is an output as well does)."""
+    if chosen.inputs.sides.get(value.name) is not InputSide.USER:
+        return False
+    return value.type.tensor_type.shape.dim[chosen.inputs.axes[value.name]].dim_value != 1
