@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from mari_onnx.errors import ModelError
+from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.proto import subgraphs
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
@@ -30,29 +31,33 @@ class Loaded:
             caller's own object otherwise: never changed.
         folder: Where external data lies; ``None`` for a model given as an object.
         name: How messages call it.
+        source: What was read: a path, or the object.
     """
 
     model: onnx.ModelProto
     folder: Path | None
     name: str
+    source: ModelLike
 
 
-def load_model(source: ModelLike) -> Loaded:
-    """Reads a model and checks that it can be worked on.
+def load_model(source: ModelLike | Loaded) -> Loaded:
+    """Reads a model and checks that it can be worked on; one that has been read already comes back as it is.
 
     Raises:
         ModelError: The file cannot be read, is not an ONNX model, is older than opset 11, or its external data is
             missing, too short, or outside the model's folder.
     """
+    if isinstance(source, Loaded):
+        return source
     if isinstance(source, onnx.ModelProto):
-        loaded = Loaded(source, None, "the model")
+        loaded = Loaded(source, None, "the model", source)
     else:
         path = Path(source)
-        loaded = Loaded(_parsed(path, _content(path)), path.resolve().parent, str(path))
+        loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
     _check_opset(loaded)
     _check_external_data(loaded)
     if loaded.model.functions:
-        return Loaded(_inlined(loaded), loaded.folder, loaded.name)
+        return replace(loaded, model=_inlined(loaded))
     return loaded
 
 
@@ -106,44 +111,42 @@ def tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
             yield from tensors(inner)
 
 
-def external_location(tensor: TensorProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in tensor.external_data}
-
-
 def _check_external_data(loaded: Loaded) -> None:
+    roots = _roots(loaded)
     for tensor in tensors(loaded.model.graph):
-        if tensor.data_location != TensorProto.EXTERNAL:
+        if not is_external(tensor):
             continue
         if loaded.folder is None:
             raise ModelError(
                 f"the weight '{tensor.name}' lies in an external file, and a model given as an object does not say "
                 "where: give the path of the model, or load it with its external data"
             )
-        _check_external_tensor(tensor, loaded.folder)
+        _check_external_tensor(tensor, loaded, roots)
 
 
-def _check_external_tensor(tensor: TensorProto, folder: Path) -> None:
-    entries = external_location(tensor)
-    location = entries.get("location", "")
-    path = (folder / location).resolve()
-    if not location or not path.is_relative_to(folder):
-        raise ModelError(f"the weight '{tensor.name}' refers to '{location}', outside the folder of the model")
+def _roots(loaded: Loaded) -> tuple[Path, ...]:
+    """The folders that weights may lie in: the model's, and where the model is a link, that of what it links to."""
+    if loaded.folder is None or isinstance(loaded.source, onnx.ModelProto):
+        return ()
+    return loaded.folder.resolve(), Path(loaded.source).resolve().parent
+
+
+def _check_external_tensor(tensor: TensorProto, loaded: Loaded, roots: tuple[Path, ...]) -> None:
+    try:
+        place = Place.of(tensor)
+    except ValueError:
+        raise ModelError(f"{loaded.name}: where the weight '{tensor.name}' lies is not stated in numbers") from None
+    path = ((loaded.folder or Path()) / place.location).resolve()
+    weight = f"{loaded.name}: the weight '{tensor.name}' refers to the file '{place.location}'"
+    if not place.location or not any(path.is_relative_to(root) for root in roots):
+        raise ModelError(f"{weight}, outside the folder of the model, which is not allowed: put it beside the model")
     if not path.is_file():
-        raise ModelError(f"the weight '{tensor.name}' refers to the file '{location}', which is missing")
+        raise ModelError(f"{weight}, which is missing: put it beside the model, in {loaded.folder}")
     if not os.access(path, os.R_OK):
-        raise ModelError(f"the weight '{tensor.name}' refers to the file '{location}', which may not be read")
-    end = int(entries.get("offset", 0)) + _byte_size(tensor, entries)
-    if path.stat().st_size < end:
-        raise ModelError(f"the file '{location}' is too short for the weight '{tensor.name}': it was cut off")
-
-
-def _byte_size(tensor: TensorProto, entries: dict[str, str]) -> int:
-    if "length" in entries:
-        return int(entries["length"])
-    items = 1
-    for dim in tensor.dims:
-        items *= dim
-    return int(items * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        raise ModelError(f"{weight}, which may not be read: change its permissions")
+    size = path.stat().st_size
+    if size < place.offset + max(place.length, byte_size(tensor)):
+        raise ModelError(f"{weight}, which is too short ({size} bytes): it was cut off, so copy or export it again")
 
 
 def _inlined(loaded: Loaded) -> onnx.ModelProto:
@@ -159,7 +162,7 @@ def without_external_data(model: onnx.ModelProto) -> onnx.ModelProto:
     light.CopyFrom(model)
     kept = []
     for tensor in light.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
+        if is_external(tensor):
             value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             if tensor.name not in {v.name for v in light.graph.input}:
                 light.graph.input.append(value)

@@ -13,6 +13,7 @@ from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
+from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.split_product import SplitProduct
@@ -32,5 +33,6 @@ RULES: tuple[Rule[Any], ...] = (
     Broadcast(),
     BatchedMatMul(),
     RegroupSum(),
+    MergeProducts(),
     ConcatGroup(),
 )

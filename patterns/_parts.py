@@ -90,6 +90,12 @@ def runs_of(parts: Parts, at: Workspace) -> list[Run]:
     return runs
 
 
+def one_row(value: str, at: Workspace) -> str:
+    """The value for one candidate where broadcasting repeats it, the whole value where candidates share an axis."""
+    axis = at.fact(value).axis
+    return at.single(value) if axis is None or axis.is_whole else value
+
+
 def joined(values: Sequence[str], axis: int, at: Workspace) -> str:
     """The values concatenated; a single one as it is."""
     return at.emit("Concat", values, axis=axis) if len(values) > 1 else values[0]

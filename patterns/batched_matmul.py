@@ -49,5 +49,7 @@ def _keeps_shape(node: Node, left: str, right: str, at: Workspace) -> bool:
     one, other = at.fact(left).shape, at.fact(right).shape
     if after is None or one is None or other is None or len(one) < 2 or len(other) < 2:
         return False
+    if not same(one[-1], other[-2]):
+        return False
     found = (*broadcast([one[:-2], other[:-2]]), one[-2], other[-1])
     return len(found) == len(after) and all(map(same, found, after))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir import Node
@@ -49,12 +50,19 @@ def narrower(value: str, at: Workspace) -> str | None:
     return node.inputs[0] if node is not None and node.op == "Expand" and not node.domain else None
 
 
+def _is_bias(shape: Shape | None, after: Shape) -> bool:
+    """Whether a Gemm repeats its bias up to the size of the result."""
+    return shape is not None and all(
+        same(own, 1) or same(own, size) for own, size in zip(reversed(shape), reversed(after), strict=False)
+    )
+
+
 def _keeps_shape(node: Node, inputs: list[str], at: Workspace) -> bool:
     after = at.fact(node.output).shape
     shapes = [at.fact(v).shape for v in inputs if v]
     if after is None or any(s is None for s in shapes):
         return False
     if node.op == "Gemm":
-        return True
+        return _is_bias(shapes[2], after)
     found = broadcast([s for s in shapes if s is not None])
     return len(found) == len(after) and all(map(same, found, after))

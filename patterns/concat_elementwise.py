@@ -102,11 +102,11 @@ def _broadcast(node: Node, parts: Parts, leading: str, at: Workspace) -> Operand
         shape = at.fact(value).shape if value else ()
         if shape is None:
             return None
+        if node.op in PER_TENSOR and index > 0 and any(size != 1 for size in shape):
+            return None  # one for each channel, on the axis that an attribute tells
         own = axis - (rank - len(shape))
         if own < 0 or shape[own] == 1:
             continue
-        if node.op in PER_TENSOR and index > 0:
-            return None
         if shape[own] != parts.total:
             return None
         other = parts_of(value, at)
@@ -121,8 +121,7 @@ def _broadcast(node: Node, parts: Parts, leading: str, at: Workspace) -> Operand
 
 def _splits_alike(parts: Parts, other: Parts, at: Workspace) -> bool:
     """Whether no part of the other Concat crosses the border between user and item parts of the first."""
-    bounds = {run_start for run_start in _borders(parts, at)}
-    return bounds <= {*other.offsets, other.total}
+    return set(_borders(parts, at)) <= {*other.offsets, other.total}
 
 
 def _borders(parts: Parts, at: Workspace) -> list[int]:

@@ -75,9 +75,10 @@ def _laid_out(parts: Parts, before: Shape, after: Shape) -> Moved | None:
             continue
         behind = product(after[axis + 1 :])
         ratio = _ratio(right, behind)
-        if ratio is not None and all(s * ratio[0] % ratio[1] == 0 for s in parts.sizes):
-            if parts.total * ratio[0] == size * ratio[1]:
-                return Moved(parts, axis, after, ratio)
+        if ratio is None or parts.total * ratio[0] != size * ratio[1]:
+            continue
+        if all(s * ratio[0] % ratio[1] == 0 for s in parts.sizes):
+            return Moved(parts, axis, after, ratio)
     return None
 
 

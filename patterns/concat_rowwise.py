@@ -58,7 +58,9 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
         free = parts.axis != along if at.opset >= 13 else parts.axis < along
         return parts.axis if free else None
     if node.op in NORMALISING:
-        return parts.axis if parts.axis < int(node.attrs.get("axis", -1)) % parts.rank else None
+        along = int(node.attrs.get("axis", -1)) % parts.rank
+        free = parts.axis < along and all(_is_within(v, along, parts, at) for v in node.inputs[1:])
+        return parts.axis if free else None
     if node.op == "Slice":
         axes = at.integers(node.inputs[3]) if node.has_input(3) else None
         return parts.axis if axes and parts.axis not in [a % parts.rank for a in axes] else None
@@ -68,6 +70,12 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
             return None
         return parts.axis if parts.axis < along else parts.axis + rank - 1
     return _behind_reduction(node, parts, at)
+
+
+def _is_within(parameter: str, along: int, parts: Parts, at: Workspace) -> bool:
+    """Whether a scale or bias has entries for the normalised axes only, which are those from ``along`` on."""
+    shape = at.fact(parameter).shape if parameter else ()
+    return shape is not None and all(size == 1 for size in shape[: max(0, len(shape) - parts.rank + along)])
 
 
 def _behind_reduction(node: Node, parts: Parts, at: Workspace) -> int | None:

@@ -50,8 +50,17 @@ class Pick(Rule[Pieces]):
     def rewrite(self, node: Node, found: Pieces, at: Workspace) -> Sequence[str]:
         if node.op != "Gather":
             return [_taken(found.parts, start, size, at) for start, size in found.ranges]
-        value = joined([_taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)
-        return [at.squeeze(value, [found.parts.axis]) if found.drop else value]
+        if found.drop:
+            return [_entry(found.parts, found.ranges[0][0], at)]
+        return [joined([_taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)]
+
+
+def _entry(parts: Parts, index: int, at: Workspace) -> str:
+    """One entry, its axis gone."""
+    value, offset, size = next(p for p in parts if p[1] <= index < p[1] + p[2])
+    if size == 1:
+        return at.squeeze(value, [parts.axis])
+    return at.emit("Gather", [value, at.weight(np.array(index - offset, np.int64))], axis=parts.axis)
 
 
 def _taken(parts: Parts, start: int, size: int, at: Workspace) -> str:

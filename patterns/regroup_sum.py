@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -49,8 +50,8 @@ class RegroupSum(Rule[Summands]):
 
     def rewrite(self, node: Node, found: Summands, at: Workspace) -> Sequence[str]:
         inputs = list(found.inner.inputs)
-        total = at.emit("Add", [at.single(inputs[found.position]), at.single(found.outer)])
-        inputs[found.position] = at.single(total)
+        total = at.emit("Add", [one_row(inputs[found.position], at), one_row(found.outer, at)])
+        inputs[found.position] = one_row(total, at)
         return [at.emit(found.inner.op, inputs, **dict(found.inner.attrs))]
 
 

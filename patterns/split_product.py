@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, joined, mixed_parts, weight_rows
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -73,8 +73,8 @@ class SplitProduct(Rule[Product]):
             return [_gemm(node, found, user, item, at)]
         product = at.emit("MatMul", user)
         if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in FLOATS:
-            return [at.emit("Gemm", [*item, at.single(product)])]
-        return [at.emit("Add", [at.emit("MatMul", item), at.single(product)])]
+            return [at.emit("Gemm", [*item, one_row(product, at)])]
+        return [at.emit("Add", [at.emit("MatMul", item), one_row(product, at)])]
 
 
 def _summed_axis(node: Node, operand: int, rank: int) -> int:
@@ -100,6 +100,6 @@ def _gemm(node: Node, found: Product, user: list[str], item: list[str], at: Work
     bias = [node.inputs[2]] if node.has_input(2) else []
     if not bias or at.is_once(bias[0]):
         half = at.emit("Gemm", user + bias, **(attrs if bias else scale))
-        return at.emit("Gemm", [*item, at.single(half)], **scale)
+        return at.emit("Gemm", [*item, one_row(half, at)], **scale)
     half = at.emit("Gemm", user, **scale)
-    return at.emit("Add", [at.emit("Gemm", item + bias, **attrs), at.single(half)])
+    return at.emit("Add", [at.emit("Gemm", item + bias, **attrs), one_row(half, at)])

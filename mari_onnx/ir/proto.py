@@ -11,6 +11,7 @@ import onnx
 from onnx import AttributeProto
 
 from mari_onnx.errors import ModelError
+from mari_onnx.ir.external import is_external, read_external
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.surgeon import node_protos
 
@@ -117,7 +118,9 @@ def _attribute(attribute: AttributeProto) -> Any:
 
 def _weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
     def load() -> np.ndarray:
-        return onnx.numpy_helper.to_array(tensor, base_dir=str(folder or ""))
+        if is_external(tensor):
+            return read_external(tensor, folder or Path())
+        return onnx.numpy_helper.to_array(tensor)
 
     return Weight(tensor.data_type, tuple(tensor.dims), load, tensor)
 

@@ -183,6 +183,14 @@ class _Engine:
         for node in touched:
             if self.trials.left > 0 and not self.try_node(node, depth):
                 self._follow_siblings(node, depth)
+                self._follow_concat(node, depth)
+
+    def _follow_concat(self, node: Node, depth: int) -> None:
+        """A Concat whose parts have changed is a new chance for those that read it."""
+        if node.op != "Concat" or node.domain or node not in self.graph or depth >= MAX_DEPTH:
+            return
+        for consumer in self.graph.consumers(node.output):
+            self.try_node(consumer, depth + 1)
 
     def _follow_siblings(self, node: Node, depth: int) -> None:
         """Where a Concat has arrived at one input of a node that waits for one at each, tries to bring the others."""

@@ -35,6 +35,7 @@ from mari_onnx.rewrite.engine import Applied, rewrite
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import separate
+from mari_onnx.tidy import without_keepers
 
 BATCHES = (1, 2, 7)
 OTHER_SIZE = 3
@@ -216,7 +217,7 @@ def apply(
     with keeping_everything():
         rewritten = rewrite(workspace, [rule_named(rules)] if isinstance(rules, str) else rules, CostModel())
     assert not rewritten.exhausted
-    result = write_model(without_dead_nodes(workspace.graph))
+    result = write_model(without_dead_nodes(without_keepers(workspace.graph)))
     outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, chosen)
     assert model.SerializeToString(deterministic=True) == before, "the model that was handed in has changed"
     assert_valid(result)
