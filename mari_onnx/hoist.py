@@ -14,7 +14,7 @@ from mari_onnx.analysis import Analysis, InputSide
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node
-from mari_onnx.rewrite.workspace import Workspace
+from mari_onnx.rewrite.workspace import BROADCAST_RULE, Workspace
 
 
 def hoist(graph: Graph, analysis: Analysis) -> Workspace:
@@ -34,7 +34,8 @@ def hoist(graph: Graph, analysis: Analysis) -> Workspace:
         else:
             _narrow_input(workspace, name)
     for node in graph.sorted_nodes():
-        workspace.lift(node)
+        if node.rule != BROADCAST_RULE:
+            workspace.lift(node)
     workspace.settle()
     graph.commit()
     return workspace
@@ -46,9 +47,9 @@ def _take_first_row(workspace: Workspace, name: str) -> None:
     bounds = [workspace.weight(np.array([b], np.int64), "mari/row") for b in (0, 1, axis)]
     fact = workspace.fact(name)
     row = workspace.graph.unique_name(f"{name}/once")
-    workspace.graph.insert(Node("Slice", (name, *bounds), (row,), name=row, rule="hoist"), (-1, len(workspace.singles)))
+    workspace.graph.insert(Node("Slice", (name, *bounds), (row,), name=row, rule=BROADCAST_RULE), (-1, len(workspace.singles)))
     workspace.facts[row] = _one_row(fact)
-    workspace.singles[name] = row
+    workspace.note_single(name, row)
 
 
 def _narrow_input(workspace: Workspace, name: str) -> None:

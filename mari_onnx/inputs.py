@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
 
 METADATA_USER = "mari.user_inputs"
+METADATA_STACKED = "mari.stacked_inputs"
 
 USER_PREFIXES = ("user", "usr", "u_", "uid", "ctx", "context", "query", "request", "req_", "hist", "member", "viewer")
 ITEM_PREFIXES = ("item", "cand", "target", "doc", "ad_", "i_", "iid", "product", "video", "goods", "sku")
@@ -29,16 +31,17 @@ class Chosen:
         inputs: Sides and candidate axes. A stacked input counts as item here.
         stacked: User-side columns of each stacked input.
         widths: Number of columns of each stacked input.
+        users: The user-side inputs, those that have one row already among them.
     """
 
     inputs: Inputs
     stacked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     widths: Mapping[str, int] = field(default_factory=dict)
+    users: tuple[str, ...] = ()
 
     def user_specs(self) -> list[str]:
         """What to type to choose the same again."""
-        whole = self.inputs.on(InputSide.USER)
-        return whole + [f"{name}[:, {columns_text(columns)}]" for name, columns in self.stacked.items()]
+        return [*self.users] + [f"{name}[:, {columns_text(columns)}]" for name, columns in self.stacked.items()]
 
 
 def choose_inputs(graph: Graph, user: Sequence[str] | None = None, item: Sequence[str] | None = None) -> Chosen:
@@ -54,16 +57,17 @@ def choose_inputs(graph: Graph, user: Sequence[str] | None = None, item: Sequenc
     """
     if not graph.inputs:
         raise UsageError("the model has no inputs")
-    sides, stacked, notes = _said(graph, user or (), item or ())
+    named, stacked, notes = _said(graph, user or (), item or ())
     if not user and not item:
-        sides, stacked, notes = _from_metadata(graph) or _from_shapes(graph) or _from_names(graph)
+        named, stacked, notes = _from_metadata(graph) or _from_shapes(graph) or _from_names(graph)
     rest = InputSide.USER if item and not user else InputSide.ITEM
-    complete = {name: sides.get(name, _default(graph, name, rest)) for name in graph.inputs}
-    return _checked(graph, complete, stacked, notes)
+    sides = {name: named.get(name, _default(graph, name, rest)) for name in graph.inputs}
+    return _checked(graph, sides, stacked, named, notes)
 
 
 Sides = dict[str, InputSide]
-Found = tuple[Sides, dict[str, tuple[int, ...]], tuple[str, ...]]
+Notes = tuple[str, ...]
+Found = tuple[Sides, dict[str, tuple[int, ...]], Notes]
 
 
 def _said(graph: Graph, user: Sequence[str], item: Sequence[str]) -> Found:
@@ -73,8 +77,8 @@ def _said(graph: Graph, user: Sequence[str], item: Sequence[str]) -> Found:
         for spec in map(parse_spec, texts):
             for name in _matching(graph, spec):
                 if spec.columns is not None:
-                    numbers = column_numbers(spec, _width(graph, name, spec))
-                    columns.setdefault((name, side), set()).update(numbers)
+                    chosen = column_numbers(spec, _width(graph, name, spec))
+                    columns.setdefault((name, side), set()).update(chosen)
                 elif sides.setdefault(name, side) is not side:
                     raise UsageError(f"the input '{name}' is named as user-side and as item-side")
     stacked: dict[str, tuple[int, ...]] = {}
@@ -121,7 +125,7 @@ def _matching(graph: Graph, spec: InputSpec) -> list[str]:
     if any(c in spec.pattern for c in "*?["):
         raise UsageError(f"no input matches '{spec.pattern}'; the inputs are {_listed(graph)}")
     near = get_close_matches(spec.pattern, names, 1, 0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = f": did you mean '{near[0]}'?" if near else "."
     raise UsageError(f"the model has no input '{spec.pattern}'{hint} The inputs are {_listed(graph)}")
 
 
@@ -143,8 +147,19 @@ def _from_metadata(graph: Graph) -> Found | None:
         specs = [s.strip() for s in text.split(";") if s.strip()]
     if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
         raise UsageError(f"the model's metadata '{METADATA_USER}' is not a list of inputs: {text}")
+    specs = [_taken_apart(graph).get(parse_spec(s).pattern, s) for s in specs]
     sides, stacked, _ = _said(graph, specs, ())
     return sides, stacked, (f"user inputs as in the model's metadata: {', '.join(specs)}",)
+
+
+def _taken_apart(graph: Graph) -> dict[str, str]:
+    """Stacked inputs that an earlier run took apart, with the input that has the user's columns now."""
+    text = next((p.value for p in graph.model.metadata_props if p.key == METADATA_STACKED), "{}")
+    try:
+        taken = json.loads(text)
+        return {name: entry["user"] for name, entry in taken.items() if name not in graph.inputs}
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return {}
 
 
 def _from_shapes(graph: Graph) -> Found | None:
@@ -185,31 +200,63 @@ def _default(graph: Graph, name: str, rest: InputSide) -> InputSide:
     return rest
 
 
-def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], notes: tuple[str, ...]) -> Chosen:
+def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], named: Sides, notes: Notes) -> Chosen:
     for name in stacked:
         sides[name] = InputSide.ITEM
-    symbol = _batch_symbol(graph, sides)
+    sure = {*named, *stacked}
+    symbol = _batch_symbol(graph, sides, sure)
     axes: dict[str, int] = {}
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
             continue
         axis = _candidate_axis(graph, name, symbol)
-        if axis is None:
-            what = "user-side" if side is InputSide.USER else "item-side"
+        if axis is None and name not in sure:
+            sides[name] = InputSide.SHARED
+        elif axis is None:
             raise UsageError(
-                f"the {what} input '{name}' is {_shape_text(graph, name)}: it has no candidate axis; leave it out if it "
-                "is given once per request"
+                f"the {side.value}-side input '{name}' is {_shape_text(graph, name)}: it has no candidate axis; leave "
+                "it out if it is given once per request"
             )
-        axes[name] = axis
-    for name in [n for n, s in sides.items() if s is InputSide.USER]:
-        dim = _dims(graph, name)[axes[name]]
-        if dim.HasField("dim_value") and dim.dim_value == 1:
+        else:
+            axes[name] = axis
+    users = tuple(n for n, s in sides.items() if s is InputSide.USER)
+    for name in users:
+        if _rows(graph, name, axes) == 1:
             sides[name] = InputSide.SHARED
             del axes[name]
-    batch = _fixed_batch(graph, sides, axes)
+    batch = _settled_batch(graph, sides, axes, sure)
     _check_sides(graph, sides, stacked)
     widths = {name: int(_dims(graph, name)[1].dim_value) for name in stacked}
-    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths)
+    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users)
+
+
+def _rows(graph: Graph, name: str, axes: Mapping[str, int]) -> int | None:
+    """The number of candidates that an input is declared with, ``None`` where it is open."""
+    dim = _dims(graph, name)[axes[name]]
+    return int(dim.dim_value) if dim.HasField("dim_value") else None
+
+
+def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[str]) -> int | None:
+    """The number of candidates, where it is fixed; inputs nobody named that cannot have it are given once.
+
+    Raises:
+        UsageError: Named inputs disagree, or one has no rows.
+    """
+    rows = {name: _rows(graph, name, axes) for name in axes}
+    for name in [n for n, r in rows.items() if r == 0]:
+        raise UsageError(f"the {sides[name].value}-side input '{name}' is {_shape_text(graph, name)}: it has no rows")
+    said = {n: r for n, r in rows.items() if n in sure} or rows
+    wanted = None if None in said.values() or (None in rows.values() and not sure) else next(iter(said.values()), None)
+    for name, number in rows.items():
+        if number == wanted:
+            continue
+        if name in sure or not sure:
+            listed = ", ".join(f"{n} {_shape_text(graph, n)}" for n in rows)
+            raise UsageError(f"the inputs do not agree on the number of candidates: {listed}")
+        if wanted is None or number is not None:
+            sides[name] = InputSide.SHARED
+            del axes[name]
+    return wanted
 
 
 def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ...]]) -> None:
@@ -223,36 +270,29 @@ def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ..
         raise UsageError(f"no input is user-side, so there is nothing to do. The inputs are {_listed(graph)}")
 
 
-def _batch_symbol(graph: Graph, sides: Sides) -> str | None:
-    """The name of the candidate dimension, where all item inputs have it as a common one."""
-    common: set[str] | None = None
+def _batch_symbol(graph: Graph, sides: Sides, sure: Set[str]) -> str | None:
+    """The name of the candidate dimension, where inputs have it in common.
+
+    PyTorch gives all of them the same name, TensorFlow each its own.
+    """
+    counts: Counter[str] = Counter()
     for name, side in sides.items():
-        if side is InputSide.ITEM:
-            names = {d.dim_param for d in _dims(graph, name) if d.dim_param}
-            common = names if common is None else common & names
-    return min(common) if common and len(common) == 1 else None
+        if side is not InputSide.SHARED:
+            weight = 2 if name in sure and side is InputSide.ITEM else 1
+            counts.update({d.dim_param: weight for d in _dims(graph, name)[:1] if d.dim_param})
+    for name, side in sides.items():
+        if side is not InputSide.SHARED:
+            counts.update({d.dim_param for d in _dims(graph, name)[1:] if d.dim_param in counts})
+    common = [symbol for symbol, count in counts.most_common(1) if count > 1]
+    return common[0] if common else None
 
 
 def _candidate_axis(graph: Graph, name: str, symbol: str | None) -> int | None:
     dims = _dims(graph, name)
-    if symbol is not None:
-        for index, dim in enumerate(dims):
-            if dim.dim_param == symbol:
-                return index
+    for index, dim in enumerate(dims):
+        if symbol is not None and dim.dim_param == symbol:
+            return index
     return 0 if dims else None
-
-
-def _fixed_batch(graph: Graph, sides: Sides, axes: Mapping[str, int]) -> int | None:
-    sizes = {
-        name: int(_dims(graph, name)[axis].dim_value)
-        for name, axis in axes.items()
-        if _dims(graph, name)[axis].HasField("dim_value")
-    }
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {_shape_text(graph, name)}" for name in sizes)
-        raise UsageError(f"the inputs do not agree on the number of candidates: {listed}")
-    item = [n for n in sizes if sides[n] is InputSide.ITEM]
-    return sizes[item[0]] if item else None
 
 
 def _dims(graph: Graph, name: str) -> Sequence[onnx.TensorShapeProto.Dimension]:

@@ -20,6 +20,8 @@ from mari_onnx.ir.proto import subgraphs
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
 
 MIN_OPSET = 11
+LARGEST_FILE = (1 << 31) - 1
+"""Bytes; protobuf reads and writes no more."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ def _content(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise ModelError(f"{path} is a directory, not an ONNX file")
+        if path.stat().st_size > LARGEST_FILE:
+            raise ModelError(f"{path} is over 2 GiB, which no ONNX file can be: store its weights outside, in a data file")
         return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except PermissionError:
-        raise ModelError(f"{path}: no permission to read it") from None
+        raise ModelError(f"{path}: no permission to read it; change its permissions") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -81,7 +85,9 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     except DecodeError:
         raise ModelError(f"{path} is not an ONNX model, or it was cut off: it cannot be decoded") from None
     if not model.HasField("graph") or not model.opset_import:
-        raise ModelError(f"{path} is not an ONNX model: it has no graph or imports no operator set")
+        raise ModelError(f"{path} is not an ONNX model, or it was cut off: it has no graph or imports no operator set")
+    if not model.graph.output:
+        raise ModelError(f"{path}: its graph has no outputs, so there is nothing to compute")
     return model
 
 

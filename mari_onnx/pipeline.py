@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -23,8 +25,11 @@ from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 from mari_onnx.signature import Separated, restore_signature, separate
 from mari_onnx.tidy import constant_sizes, tidy
 from mari_onnx.verification import VerifyReport, verify
+from mari_onnx.verification.verifier import UnusableResultError
 
 Progress = Callable[[str], None]
+Place = Callable[[onnx.ModelProto], "str | os.PathLike[str]"]
+"""Writes a result somewhere, so that it can be compared as the file that it will be."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Built:
         after: What is proven of that.
         rewritten: What the rules did.
         user_inputs: What to type to choose the same user inputs.
+        folder: Where its external weights lie, if anywhere.
     """
 
     model: onnx.ModelProto
@@ -98,6 +104,7 @@ class Built:
     after: Analysis
     rewritten: Rewritten
     user_inputs: tuple[str, ...]
+    folder: Path | None = None
 
 
 def optimize(model: ModelLike, user_inputs: Sequence[str] | None = None, **options: Any) -> OptimizeResult:
@@ -119,8 +126,17 @@ def optimize(model: ModelLike, user_inputs: Sequence[str] | None = None, **optio
     return run(model, Options(user_inputs=user_inputs, **options))
 
 
-def run(source: ModelLike, options: Options, progress: Progress | None = None) -> OptimizeResult:
-    """:func:`optimize` with its options as one value, telling the stage it is in."""
+def run(
+    source: ModelLike | Loaded, options: Options, progress: Progress | None = None, place: Place | None = None
+) -> OptimizeResult:
+    """:func:`optimize` with its options as one value.
+
+    Args:
+        source: A path, a model, or one that has been read already.
+        options: How.
+        progress: Told the stage.
+        place: Writes the result before it is verified.
+    """
     tell = progress or (lambda stage: None)
     tell("load")
     loaded = load_model(source)
@@ -130,14 +146,31 @@ def run(source: ModelLike, options: Options, progress: Progress | None = None) -
     checked = None
     if options.verify:
         tell("verify")
-        checked = check(source, built, options)
-        if not checked.passed:
-            from mari_onnx.bisect import guilty_rewrite
-
-            tell("bisect")
-            raise VerificationError(f"{checked.summary()}; {guilty_rewrite(source, loaded, options, rules, built)}")
+        checked = _verified(loaded, options, rules, built, place, tell)
     notes = built.analysis.inputs.notes + (checked.notes if checked is not None else ())
     return OptimizeResult(built.model, built.rewritten.applied, report, checked, notes)
+
+
+def _verified(
+    loaded: Loaded,
+    options: Options,
+    rules: Sequence[AnyRule],
+    built: Built,
+    place: Place | None,
+    tell: Progress,
+) -> VerifyReport:
+    """Compares with the original, and finds the guilty rewrite where they differ."""
+    from mari_onnx.bisect import guilty_rewrite
+
+    try:
+        checked = check(loaded.source, built, options, place(built.model) if place is not None else None)
+        if checked.passed:
+            return checked
+        problem = checked.summary()
+    except UnusableResultError as error:
+        problem = str(error)
+    tell("bisect")
+    raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, rules, built)}")
 
 
 def build(
@@ -179,7 +212,8 @@ def build(
     result = write_model(graph)
     _note(result, chosen.user_specs(), {} if options.keep_signature else separated.stacked, separated)
     check_result(result, loaded)
-    return Built(result, original, analysis, graph, after, rewritten, tuple(chosen.user_specs()))
+    users = tuple(chosen.user_specs())
+    return Built(result, original, analysis, graph, after, rewritten, users, loaded.folder)
 
 
 def analyze(
@@ -201,11 +235,12 @@ def analyze(
     return analyze_graph(separated.graph, separated.inputs)
 
 
-def check(source: ModelLike, built: Built, options: Options) -> VerifyReport:
-    """Compares a result with the original."""
+def check(source: ModelLike, built: Built, options: Options, written: ModelLike | None = None) -> VerifyReport:
+    """Compares a result with the original, as it was written where it was."""
     return verify(
         source,
-        built.model,
+        built.model if written is None else written,
+        folder=built.folder,
         user_inputs=built.user_inputs,
         batches=options.batches,
         seeds=options.seeds,

@@ -66,22 +66,24 @@ def restore_signature(graph: Graph, original: Graph, separated: Separated) -> Gr
         separated: How stacked inputs were taken apart.
     """
     weights, nodes = dict(graph.weights), []
-    rest = graph.nodes
+    # A stacked input that is an output as well was put together again under its own name; it is there anyway.
+    rest = [n for n in graph.nodes if not any(v in separated.stacked for v in n.outputs)]
 
     def take(source: str, target: str, op: str, integers: Sequence[Sequence[int]], **attrs: int) -> None:
         given = []
-        for number, values in enumerate(integers):
-            given.append(f"{target}/{op}/{number}")
+        for values in integers:
+            given.append(graph.unique_name(f"{target}/{op}"))
             weights[given[-1]] = Weight.of(np.array(values, np.int64))
         nodes.append(Node(op, (source, *given), (target,), attrs, name=target, rule="signature"))
 
     for name, split in separated.stacked.items():
-        take(name, f"{name}/row", "Slice", [[0], [1], [0]])
-        take(f"{name}/row", split.user, "Gather", [split.user_columns], axis=1)
+        row = graph.unique_name(f"{name}/row")
+        take(name, row, "Slice", [[0], [1], [0]])
+        take(row, split.user, "Gather", [split.user_columns], axis=1)
         take(name, split.item, "Gather", [split.item_columns], axis=1)
     narrowed = [n for n in graph.inputs if n in original.inputs and graph.inputs[n] != original.inputs[n]]
     for name in narrowed:
-        once, axis = f"{name}/once", separated.inputs.axes[name]
+        once, axis = graph.unique_name(f"{name}/once"), separated.inputs.axes[name]
         take(name, once, "Slice", [[0], [1], [axis]])
         rest = [reading_instead(n, name, once) for n in rest]
     return Graph(graph.model, graph.opset, original.inputs, graph.outputs, weights, [*nodes, *rest])

@@ -13,18 +13,22 @@ from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
+from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.unflatten import Unflatten
+from mari_onnx.patterns.views import Views
 from mari_onnx.rewrite.rule import Rule
 
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
+    Views(),
     ConcatNested(),
     ConcatExchange(),
     Unflatten(),
+    EinsumMatMul(),
     SplitProduct(),
     ConcatLookup(),
     ConcatElementwise(),

@@ -37,6 +37,7 @@ class Pick(Rule[Pieces]):
     name = "pick"
     algebra = "piece([a, b, c]) = b"
     exactness = Exactness.EXACT
+    early = True
     ops = frozenset({"Slice", "Split", "Gather"})
 
     def match(self, node: Node, at: Workspace) -> Pieces | None:

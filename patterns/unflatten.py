@@ -19,6 +19,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -47,6 +48,7 @@ class Unflatten(Rule[Rows]):
     name = "unflatten"
     algebra = "unflatten(f(flatten(x))) = f(x)"
     exactness = Exactness.EXACT
+    enabling = True
     ops = frozenset({"Reshape"})
 
     def match(self, node: Node, at: Workspace) -> Rows | None:
@@ -169,12 +171,8 @@ def _gemm(node: Node, at: Workspace) -> list[str] | None:
 
 
 def _einsum(node: Node, at: Workspace) -> list[str] | None:
-    left, _, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != 2 or [len(t) for t in terms] != [2, 2] or not at.is_weight(node.inputs[1]):
-        return None
-    (i, j), (k, n) = terms
-    return [node.inputs[0]] if j == k and len({i, j, n}) == 3 and result == i + n else None
+    ranks = [at.fact(v).rank for v in node.inputs]
+    return [node.inputs[0]] if ranks == [2, 2] and is_product(node, at) else None
 
 
 def _along_last(node: Node, at: Workspace) -> list[str] | None:

@@ -15,7 +15,7 @@ from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
-from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, symbol
+from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 
 
@@ -43,7 +43,7 @@ class Judge:
             return Fact(opaque="it is not a tensor")
         tensor = declared.type.tensor_type
         side = self._inputs.sides.get(name, InputSide.SHARED)
-        shape: Shape | None = tuple(_declared(d) for d in tensor.shape.dim) if tensor.HasField("shape") else None
+        shape: Shape | None = _declared(name, tensor.shape) if tensor.HasField("shape") else None
         user = side is InputSide.USER
         if side is InputSide.SHARED or shape is None:
             return Fact(tensor.elem_type, shape, request=True)
@@ -170,11 +170,12 @@ def _located(node: Node, claim: Claim) -> Claim:
     return Claim(outputs, claim.changes)
 
 
-def _declared(dim: onnx.TensorShapeProto.Dimension) -> Dim:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    # A size without a name may be any size, and differ from that of another axis without name.
-    return symbol(dim.dim_param or f"unnamed at {id(dim)}")
+def _declared(name: str, shape: onnx.TensorShapeProto) -> Shape:
+    """The sizes that an input declares; one without a name may differ from any other without a name."""
+    return tuple(
+        int(d.dim_value) if d.HasField("dim_value") else symbol(d.dim_param or f"axis {index} of {name}")
+        for index, d in enumerate(shape.dim)
+    )
 
 
 def _weight_content(weight: Weight) -> Content | None:

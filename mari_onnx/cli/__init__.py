@@ -1,30 +1,11 @@
-"""The command line."""
+"""The command line: ``mari-onnx VERB ...``.
+
+Results go to standard output, progress and messages to standard error. What needs ONNX is imported by the verb that
+needs it, so that ``--help`` is instant.
+"""
 
 from __future__ import annotations
 
-import sys
+from mari_onnx.cli.main import main
 
-
-def main(argv=None):
-    import argparse
-    import onnx
-    from mari_onnx.errors import MariError
-
-    p = argparse.ArgumentParser()
-    p.add_argument("verb")
-    p.add_argument("input")
-    p.add_argument("output")
-    p.add_argument("--user", action="append")
-    p.add_argument("--keep-signature", action="store_true")
-    p.add_argument("--no-verify", action="store_true")
-    a = p.parse_args(argv)
-    from mari_onnx.pipeline import Options, run
-
-    try:
-        r = run(a.input, Options(user_inputs=a.user, keep_signature=a.keep_signature, verify=not a.no_verify))
-    except MariError as e:
-        print(e, file=sys.stderr)
-        return e.exit_status
-    onnx.save(r.model, a.output)
-    print(r.report)
-    return 0
+__all__ = ["main"]

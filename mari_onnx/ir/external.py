@@ -12,6 +12,9 @@ import onnx
 from onnx import TensorProto
 
 
+PACKED = ("int4", "uint4", "int2", "uint2", "float4")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a weight lies.
@@ -46,13 +49,14 @@ def is_external(tensor: TensorProto) -> bool:
 
 
 def byte_size(tensor: TensorProto) -> int:
-    """Bytes of a tensor's numbers, rounded down for types that are packed; 0 for strings."""
+    """Bytes of a tensor's numbers; 0 for strings, and for types of which several share a byte."""
     try:
-        item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        item = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     except KeyError:
         return 0
-    packed = np.dtype(item).itemsize == 1 and "4" in np.dtype(item).name
-    return 0 if packed or np.dtype(item).hasobject else math.prod(tensor.dims) * int(np.dtype(item).itemsize)
+    if item.hasobject or item.name.startswith(PACKED):
+        return 0
+    return math.prod(tensor.dims) * item.itemsize
 
 
 def read_external(tensor: TensorProto, folder: Path) -> np.ndarray:

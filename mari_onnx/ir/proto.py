@@ -33,6 +33,7 @@ def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
         raise ModelError("the model imports no ai.onnx operator set, so its nodes have no defined meaning")
     graph = model.graph
     weights = {t.name: _weight(t, folder) for t in graph.initializer}
+    weights |= {t.values.name: _sparse_weight(t) for t in graph.sparse_initializer}
     inputs = {v.name: v for v in graph.input if v.name not in weights}
     return Graph(
         model,
@@ -57,10 +58,11 @@ def write_model(graph: Graph) -> onnx.ModelProto:
     _describe(result.graph, source.graph)
     result.graph.node.extend(node_protos(nodes))
     needed = {v for node in nodes for v in node.reads} | set(graph.outputs)
+    sparse = {t.values.name: t for t in source.graph.sparse_initializer if t.values.name in needed}
+    result.graph.sparse_initializer.extend(sparse.values())
     for name, weight in graph.weights.items():
-        if name in needed:
+        if name in needed and name not in sparse:
             result.graph.initializer.append(_tensor(name, weight))
-    result.graph.sparse_initializer.extend(source.graph.sparse_initializer)
     result.graph.input.extend(graph.inputs.values())
     result.graph.input.extend(v for v in source.graph.input if v.name in needed and v.name in graph.weights)
     result.graph.output.extend(graph.outputs.values())
@@ -123,6 +125,20 @@ def _weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
         return onnx.numpy_helper.to_array(tensor)
 
     return Weight(tensor.data_type, tuple(tensor.dims), load, tensor)
+
+
+def _sparse_weight(tensor: onnx.SparseTensorProto) -> Weight:
+    def load() -> np.ndarray:
+        values = onnx.numpy_helper.to_array(tensor.values)
+        indices = onnx.numpy_helper.to_array(tensor.indices)
+        dense = np.zeros(tuple(tensor.dims), values.dtype)
+        if indices.ndim == 2:
+            dense[tuple(indices.T)] = values
+        else:
+            dense.reshape(-1)[indices] = values
+        return dense
+
+    return Weight(tensor.values.data_type, tuple(tensor.dims), load)
 
 
 def _tensor(name: str, weight: Weight) -> onnx.TensorProto:

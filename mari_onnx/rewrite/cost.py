@@ -1,6 +1,8 @@
 """What a node costs per request, in microseconds of one CPU thread, at a nominal number of candidates.
 
-Three parts: arithmetic, bytes moved, and the fixed price of starting an operator. The last decides in small models.
+Arithmetic, bytes moved, the fixed price of starting an operator, and the price of starting over inside one: for each
+stretch of a broadcast, each row copied by a Concat, each small matrix of a batched product. The fixed prices decide in
+small models.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import onnx
 
 from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Node
 
@@ -20,7 +23,7 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class CostModel:
-    """Prices, rounded from measurements with ONNX Runtime on common x86 servers.
+    """Prices, rounded from measurements with ONNX Runtime on x86 servers.
 
     Attributes:
         candidates: Nominal number of candidates per request.
@@ -28,7 +31,10 @@ class CostModel:
         launch: Microseconds to start any operator.
         launch_view: Microseconds to start one that only renames sizes (Reshape and the like share memory).
         flops: Floating-point operations per microsecond in matrix products.
+        matrix: Microseconds for each matrix of a batched product beyond the first.
         entries: Entries per microsecond in elementwise arithmetic.
+        stretch: Microseconds for each stretch of entries over which no operand starts to repeat.
+        copy: Microseconds for each contiguous piece that is copied.
         moved: Bytes per microsecond read or written.
     """
 
@@ -36,9 +42,12 @@ class CostModel:
     other: int = 32
     launch: float = 1.5
     launch_view: float = 0.8
-    flops: float = 40_000.0
-    entries: float = 1_000.0
-    moved: float = 10_000.0
+    flops: float = 100_000.0
+    matrix: float = 0.08
+    entries: float = 8_000.0
+    stretch: float = 0.008
+    copy: float = 0.0025
+    moved: float = 50_000.0
 
     def sizes(self, fact: Fact | None) -> Sizes | None:
         if fact is None or fact.shape is None:
@@ -48,13 +57,15 @@ class CostModel:
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size"})
 
-EXPENSIVE = frozenset(
-    {"Exp", "Log", "Sigmoid", "Tanh", "Erf", "Gelu", "Pow", "Sqrt", "Softmax", "LogSoftmax", "Softplus"}
-)
-"""Elementwise operators that take several times as long as an addition."""
+WEIGHTS: Mapping[str, float] = {
+    **dict.fromkeys(("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Softplus", "Mish", "Swish"), 2.5),
+    **dict.fromkeys(("Log", "Pow", "Sqrt", "Div", "Sin", "Cos"), 2.0),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization", "ReduceSum", "ReduceMean", "ReduceMax"), 3.0),
+}
+"""How much longer an entry takes than an addition."""
 
 
-def _last_of_first(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
+def _matmul(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
     first = inputs[0] or (1,)
     return 2.0 * math.prod(output) * (first[-1] if first else 1)
 
@@ -88,8 +99,8 @@ def _attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> flo
 
 
 FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
-    "MatMul": _last_of_first,
-    "MatMulInteger": _last_of_first,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul,
     "Gemm": _gemm,
     "Conv": _conv,
     "RNN": _recurrent,
@@ -107,35 +118,118 @@ def node_flops(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float
     output = model.sizes(facts.get(node.output))
     if count is None or node.domain or output is None:
         return 0.0
-    inputs = [model.sizes(facts.get(v)) if v else None for v in node.inputs]
     try:
-        return count(node, inputs, output)
+        return count(node, _input_sizes(node, facts, model), output)
     except (IndexError, ValueError, KeyError):
         return 0.0
+
+
+def _input_sizes(node: Node, facts: Mapping[str, Fact], model: CostModel) -> list[Sizes | None]:
+    return [model.sizes(facts.get(v)) if v else None for v in node.inputs]
 
 
 def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     """Microseconds per request."""
     if node.op in VIEWS:
         return model.launch_view
-    outputs = [(facts.get(v), model.sizes(facts.get(v))) for v in node.outputs if v]
-    entries = sum(math.prod(s) for _, s in outputs if s is not None)
-    weight = 8.0 if node.op in EXPENSIVE else 1.0
-    arithmetic = 0.0 if node.op in FLOPS else weight * entries / model.entries
-    if node.op in ("Concat", "Slice", "Split", "Gather", "Transpose", "Expand", "Tile", "Pad"):
-        arithmetic = 0.0
-    read = sum(math.prod(s) * _width(f) for f, s in _read(node, facts, model, entries) if s is not None)
-    written = sum(math.prod(s) * _width(f) for f, s in outputs if s is not None)
-    return model.launch + node_flops(node, facts, model) / model.flops + arithmetic + (read + written) / model.moved
+    inputs = _input_sizes(node, facts, model)
+    outputs = [model.sizes(facts.get(v)) for v in node.outputs if v]
+    output = outputs[0] if outputs and outputs[0] is not None else ()
+    cost = model.launch + _moved(node, facts, model, inputs, outputs) / model.moved
+    if node.op in FLOPS:
+        matrices = _matrices(inputs, output) if node.op == "MatMul" else 1
+        return cost + node_flops(node, facts, model) / model.flops + (matrices - 1) * model.matrix
+    if node.op in COPIES:
+        return cost + COPIES[node.op](node, inputs, output) * model.copy
+    arithmetic = WEIGHTS.get(node.op, 1.0) * math.prod(_largest(inputs, output)) / model.entries
+    stretches = _stretches([s for s in inputs if s is not None], output) if node.op in BROADCASTING else 1
+    return cost + arithmetic + stretches * model.stretch
 
 
-def _read(
-    node: Node, facts: Mapping[str, Fact], model: CostModel, entries: int
-) -> list[tuple[Fact | None, Sizes | None]]:
-    read = [(facts.get(v), model.sizes(facts.get(v))) for v in node.inputs if v]
-    if node.op in ("Gather", "Slice", "Split", "Expand", "Tile", "GatherND", "GatherElements"):
-        return [(fact, (min(math.prod(s), entries),)) for fact, s in read if s is not None]
-    return read
+def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
+    return max([output, *(s for s in inputs if s is not None)], key=math.prod)
+
+
+def _matrices(inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """How many products a MatMul runs: one where the right operand is a single matrix."""
+    right = inputs[1] if len(inputs) > 1 else None
+    if right is None or math.prod(right[:-2]) == 1:
+        return 1
+    return math.prod(output[:-2])
+
+
+def _stretches(inputs: Sequence[Sizes], output: Sizes) -> int:
+    """How often a broadcast starts over: the entries over which the same operands repeat are one stretch."""
+    padded = [(1,) * (len(output) - len(s)) + s for s in inputs]
+    inner: list[bool] | None = None
+    for axis in range(len(output) - 1, -1, -1):
+        if output[axis] == 1:
+            continue
+        repeats = [s[axis] == 1 for s in padded]
+        if inner is not None and repeats != inner:
+            return math.prod(output[: axis + 1])
+        inner = repeats
+    return 1
+
+
+def _joined_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    axis = int(node.attrs.get("axis", 0)) % max(len(output), 1)
+    return len(inputs) * math.prod(output[:axis])
+
+
+def _repeated_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """One piece for each repetition of the innermost block that is not repeated."""
+    source = inputs[0] or ()
+    padded = (1,) * (len(output) - len(source)) + source
+    last = max((i for i, (a, b) in enumerate(zip(padded, output, strict=False)) if a != b), default=0)
+    return math.prod(output[: last + 1])
+
+
+def _looked_up_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    indices = inputs[1] if len(inputs) > 1 and inputs[1] is not None else ()
+    return math.prod(indices) * math.prod(output[: int(node.attrs.get("axis", 0))])
+
+
+def _cut_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    return math.prod(output[:-1])
+
+
+def _moved_entries(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    return math.prod(output) // 8
+
+
+COPIES: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], int]] = {
+    "Concat": _joined_pieces,
+    "Expand": _repeated_pieces,
+    "Tile": _repeated_pieces,
+    "Gather": _looked_up_pieces,
+    "Slice": _cut_pieces,
+    "Split": _cut_pieces,
+    "Pad": _cut_pieces,
+    "Transpose": _moved_entries,
+    "GatherND": _moved_entries,
+    "GatherElements": _moved_entries,
+}
+"""In how many pieces an operator that only moves entries moves them."""
+
+
+def _moved(
+    node: Node,
+    facts: Mapping[str, Fact],
+    model: CostModel,
+    inputs: Sequence[Sizes | None],
+    outputs: Sequence[Sizes | None],
+) -> float:
+    """Bytes read and written; of a table, only the rows that are looked up."""
+    written = sum(
+        math.prod(s) * _width(facts.get(v))
+        for v, s in zip([v for v in node.outputs if v], outputs, strict=True)
+        if s is not None
+    )
+    read = sum(
+        math.prod(s) * _width(facts.get(v)) for v, s in zip(node.inputs, inputs, strict=True) if v and s is not None
+    )
+    return 2 * written if node.op in COPIES else read + written
 
 
 def _width(fact: Fact | None) -> int:

@@ -22,6 +22,8 @@ from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 40
+EARLY_LOSS = 2.0
+"""Microseconds that an early rule may cost within a trial, which is judged as a whole."""
 
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
@@ -113,6 +115,8 @@ class _Engine:
     ) -> None:
         self.workspace = workspace
         self.rules = by_operator(rules)
+        self.early = by_operator([r for r in rules if r.early])
+        self._early_names = {r.name for r in rules if r.early}
         self.model = model
         self.trials = trials
         self.limit = limit
@@ -123,28 +127,40 @@ class _Engine:
         return self.workspace.graph
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
-        changed = True
-        while changed and not self._is_over():
-            changed = False
-            nodes = self.graph.nodes
-            for index, node in enumerate(nodes):
-                if progress is not None and index % 64 == 0:
-                    progress(index, len(nodes))
-                if self._is_over():
-                    return
-                if self.try_node(node, 0):
-                    changed = True
+        while self._pass(self.early, MAX_DEPTH, None):
+            pass
+        while self._pass(self.rules, 0, progress):
+            pass
+
+    def _pass(
+        self, rules: dict[str, list[AnyRule]], depth: int, progress: Callable[[int, int], None] | None
+    ) -> bool:
+        """Tries some rules once at every node; whether one was kept."""
+        changed = False
+        nodes = self.graph.nodes
+        for index, node in enumerate(nodes):
+            if progress is not None and index % 64 == 0:
+                progress(index, len(nodes))
+            if self._is_over():
+                return False
+            if node.op in rules and self.try_node(node, depth, rules):
+                self.outermost += 1
+                self.graph.commit()
+                changed = True
+        return changed
 
     def _is_over(self) -> bool:
         return self.trials.left <= 0 or (self.limit is not None and self.outermost >= self.limit)
 
-    def try_node(self, node: Node, depth: int) -> bool:
+    def try_node(self, node: Node, depth: int, rules: dict[str, list[AnyRule]] | None = None) -> bool:
         """Tries the rules for one node; whether one was kept."""
         if node.domain or node not in self.graph:
             return False
-        return any(self._try(rule, node, depth) for rule in self.rules.get(node.op, ()))
+        table = self.rules if rules is None else rules
+        return any(self._try(rule, node, depth, MIN_GAIN) for rule in table.get(node.op, ()))
 
-    def _try(self, rule: AnyRule, node: Node, depth: int) -> bool:
+    def _try(self, rule: AnyRule, node: Node, depth: int, least: float) -> bool:
+        """Applies a rule and what follows from it; keeps it all if it gains at least ``least`` microseconds."""
         found = rule.match(node, self.workspace)
         if found is None:
             return False
@@ -162,15 +178,16 @@ class _Engine:
         if depth < MAX_DEPTH:
             self._follow(touched, depth + 1)
         gain = self._gain(mark)
-        if gain < MIN_GAIN:
+        if gain < least or (rule.enabling and not self._enabled(kept)):
             self._undo(mark, kept)
             self.trials.refused[(rule.name, node.where())] = "does not pay"
             return False
         self._keep(rule, node, mark, kept, gain)
-        if depth == 0:
-            self.outermost += 1
-            self.graph.commit()
         return True
+
+    def _enabled(self, kept: int) -> bool:
+        """Whether a rule of some use of its own was applied since."""
+        return any(a.rule not in self._early_names for a in self.trials.applied[kept:])
 
     def _apply(self, rule: AnyRule, node: Node, found: object) -> list[Node]:
         self.workspace.working_for(node, rule.name)
@@ -180,10 +197,35 @@ class _Engine:
 
     def _follow(self, touched: Sequence[Node], depth: int) -> None:
         """Tries what has become possible through an application."""
-        for node in touched:
+        for node in self._clear_view(touched):
             if self.trials.left > 0 and not self.try_node(node, depth):
                 self._follow_siblings(node, depth)
                 self._follow_concat(node, depth)
+
+    def _clear_view(self, touched: Sequence[Node]) -> list[Node]:
+        """Applies the early rules among the nodes touched, and returns those and what they touch in turn."""
+        seen: dict[Node, None] = dict.fromkeys(touched)
+        queue = list(touched)
+        while queue and self.trials.left > 0:
+            node = queue.pop(0)
+            if node not in self.graph or node.domain:
+                continue
+            for rule in self.early.get(node.op, ()):
+                mark, kept = self.workspace.mark(), len(self.trials.applied)
+                found = rule.match(node, self.workspace)
+                if found is None or isinstance(found, Refusal):
+                    continue
+                self.trials.left -= 1
+                more = self._apply(rule, node, found)
+                gain = self._gain(mark)
+                if gain < -EARLY_LOSS:
+                    self._undo(mark, kept)
+                    continue
+                self._keep(rule, node, mark, kept, gain)
+                seen |= dict.fromkeys(more)
+                queue += more
+                break
+        return sorted((n for n in seen if n in self.graph), key=self.graph.order)
 
     def _follow_concat(self, node: Node, depth: int) -> None:
         """A Concat whose parts have changed is a new chance for those that read it."""

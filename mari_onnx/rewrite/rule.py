@@ -45,6 +45,10 @@ class Rule(ABC, Generic[Found]):
     exactness: ClassVar[Exactness]
     ops: ClassVar[frozenset[str]]
     """Operators of ai.onnx at which the rule may start."""
+    enabling: ClassVar[bool] = False
+    """The rule is of no use by itself: it is kept only where another rule could be applied because of it."""
+    early: ClassVar[bool] = False
+    """The rule shows others what is there: it is applied to the whole graph, and after every rewrite, before them."""
 
     @abstractmethod
     def match(self, node: Node, at: Workspace) -> Found | Refusal | None:

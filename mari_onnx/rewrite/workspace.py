@@ -49,6 +49,7 @@ class Workspace:
         self.judge = Judge(graph, analysis.inputs)
         self.facts: dict[str, Fact] = dict(analysis.facts)
         self.singles: dict[str, str] = {}
+        self._repeated: dict[str, tuple[str, ...]] = {}
         self.sizes = SizeBuilder(self)
         self._fresh: dict[Node, None] = {}
         self._made: dict[Any, tuple[str, ...]] = {}
@@ -210,7 +211,7 @@ class Workspace:
         if any(v in self.singles for v in node.outputs) or not self._may_lift(node, facts):
             return False
         if self._is_broadcast(node):
-            self._record(self.singles, node.output, node.inputs[0])
+            self.note_single(node.output, node.inputs[0])
             return True
         if any(f.is_user and not self._can_broadcast(f) for f in facts):
             return False
@@ -261,7 +262,12 @@ class Workspace:
         else:
             self._repeat_inside(once, value, fact.shape, axis)
         self._record(self.facts, value, fact)
+        self.note_single(value, once)
+
+    def note_single(self, value: str, once: str) -> None:
+        """Remembers that ``value`` is ``once`` repeated for every candidate."""
         self._record(self.singles, value, once)
+        self._record(self._repeated, once, (*self._repeated.get(once, ()), value))
 
     def _repeat_inside(self, once: str, value: str, shape: Sequence[Dim], axis: CandidateAxis) -> None:
         """Repeats each of the outer blocks of an axis: reshape, repeat, reshape back."""
@@ -276,7 +282,7 @@ class Workspace:
         self._add("Expand", (blocks, self.sizes.along(len(apart), k + 1)), wide)
         inside = CandidateAxis(k + 1)
         self._record(self.facts, wide, replace(once_fact, shape=_at(apart, inside), axis=inside))
-        self._record(self.singles, wide, blocks)
+        self.note_single(wide, blocks)
         self._add("Reshape", (wide, whole), value)
 
     def _can_broadcast(self, fact: Fact) -> bool:
@@ -345,6 +351,9 @@ class Workspace:
             raise RuleError(f"rule {self._rule} changes the shape of {node.where()}: {was.shape} to {now.shape}")
 
     def _redirect(self, old: str, new: str, order: Order) -> None:
+        for value in self._repeated.get(old, ()):
+            if self.singles.get(value) == old:
+                self.note_single(value, new)
         pinned = self.graph.is_pinned(old)
         for consumer in self.graph.consumers(old):
             if old in consumer.inputs:
@@ -354,7 +363,7 @@ class Workspace:
             self.graph.insert(keeper, (*order, next(self._serial)))
             self._record(self.facts, old, replace(self.facts[new]))
             if new in self.singles:
-                self._record(self.singles, old, self.singles[new])
+                self.note_single(old, self.singles[new])
             for consumer in self.graph.consumers(old):
                 self._mark_stale(consumer)
 

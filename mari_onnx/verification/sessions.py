@@ -15,6 +15,7 @@ from mari_onnx.errors import ModelError
 from mari_onnx.verification.source import Array, ModelSource, all_tensors, load_inline
 
 PROVIDERS = ("CPUExecutionProvider",)
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 LONGEST_MESSAGE = 300
 QUIET = 4  # only fatal messages: failures are reported by exceptions
 
@@ -94,6 +95,8 @@ def open_session(source: ModelSource, *, optimize: bool = True) -> Session:
     options.log_severity_level = QUIET
     level = runtime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    if source.base is not None:
+        options.add_session_config_entry(DATA_FOLDER, str(source.base))
     proto, casts = source.proto, frozenset[str]()
     names = [info.name for info in proto.graph.output]
     bfloat16 = frozenset(info.name for info in (*proto.graph.input, *proto.graph.output) if _is_bfloat16(info))

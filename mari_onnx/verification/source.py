@@ -45,16 +45,19 @@ class ModelSource:
         proto: the graph; external weights are not loaded. Shared with the caller, never modified.
         path: the file, or None for a model that was given in memory.
         role: "original model" or "optimized model", used in error sentences.
+        base: for a model in memory, the folder of its external data.
     """
 
     proto: onnx.ModelProto
     path: Path | None
     role: str
+    base: Path | None = None
 
     @property
     def folder(self) -> str:
         """The folder that locations of external data are relative to."""
-        return str(self.path.parent) if self.path is not None else ""
+        folder = self.path.parent if self.path is not None else self.base
+        return str(folder) if folder is not None else ""
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -62,12 +65,13 @@ class ModelSource:
         return {entry.key: entry.value for entry in self.proto.metadata_props}
 
 
-def open_source(model: ModelLike, role: str = "model") -> ModelSource:
+def open_source(model: ModelLike, role: str = "model", base: Path | None = None) -> ModelSource:
     """Reads a model's graph.
 
     Args:
         model: a path or a model in memory.
         role: what to call it in an error.
+        base: for a model in memory, the folder of its external data.
 
     Returns:
         The model, without external weights.
@@ -76,8 +80,9 @@ def open_source(model: ModelLike, role: str = "model") -> ModelSource:
         ModelError: the file is missing or is not an ONNX model, or a model in memory points to external data.
     """
     if isinstance(model, onnx.ModelProto):
-        _refuse_external_data(model, role)
-        return ModelSource(model, None, role)
+        if base is None:
+            _refuse_external_data(model, role)
+        return ModelSource(model, None, role, base)
     path = Path(model)
     try:
         proto = onnx.load(str(path), load_external_data=False)

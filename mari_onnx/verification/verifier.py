@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,10 @@ NOISE_BATCH = 64
 SUSPICIOUS = 30.0  # times further from float64 than the original
 SUSPICIOUS_SCALE = 2e-6  # of the output's magnitude: what another order of additions may cost
 Progress = Callable[[str], None]
+
+
+class UnusableResultError(ModelError):
+    """ONNX Runtime loads the original, but not the optimized model."""
 
 
 @dataclass
@@ -68,6 +73,7 @@ def verify(
     samples: Mapping[str, Array] | None = None,
     rtol: float = 1e-4,
     atol: float = 1e-5,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Feeds the original with the user's row repeated and the optimized model with one row, and compares the outputs.
@@ -81,6 +87,7 @@ def verify(
         samples: the caller's own inputs by name, rows along the candidate axis; the rest is drawn.
         rtol: tolerance relative to the magnitude of a row.
         atol: absolute tolerance.
+        folder: where the external data of an optimized model in memory lies.
         progress: called with a line before each run.
 
     Returns:
@@ -92,12 +99,12 @@ def verify(
     """
     if seeds < 1 or not batches or min(batches) < 1:
         raise UsageError("verification needs at least one seed and one batch, and batches of 1 or more")
-    source, other = open_source(original, "original model"), open_source(optimized, "optimized model")
+    source, other = open_source(original, "original model"), open_source(optimized, "optimized model", folder)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, user_inputs)
     pair = _Pair(
-        open_session(source),
-        open_session(other),
+        _session_of_original(source),
+        _session_of_result(other),
         source,
         signature,
         Tolerance(rtol, atol),
@@ -114,6 +121,20 @@ def verify(
     _note_drift(state)
     passed = all(report.mismatch is None for report in reports)
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
+
+
+def _session_of_original(source: ModelSource) -> Session:
+    try:
+        return open_session(source)
+    except ModelError as error:
+        raise ModelError(f"{error}; without verification (--no-verify) that is not needed") from error
+
+
+def _session_of_result(source: ModelSource) -> Session:
+    try:
+        return open_session(source)
+    except ModelError as error:
+        raise UnusableResultError(str(error)) from error
 
 
 def _note_drift(state: _State) -> None:

@@ -22,9 +22,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, numpy_helper, parser
 
-from mari_onnx.analysis import InputSide, analyze_graph
+from mari_onnx.analysis import Inputs, InputSide, analyze_graph
 from mari_onnx.hoist import hoist
-from mari_onnx.inputs import Chosen, choose_inputs
 from mari_onnx.ir import read_graph, write_model
 from mari_onnx.ir.graph import Graph
 from mari_onnx.normalise import normalise, without_dead_nodes
@@ -34,7 +33,6 @@ from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, rewrite
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.workspace import Workspace
-from mari_onnx.signature import separate
 from mari_onnx.tidy import without_keepers
 
 BATCHES = (1, 2, 7)
@@ -66,6 +64,11 @@ def model_of(text: str, *, opset: int = 17, seed: int = 0, **weights: Array) -> 
     return model
 
 
+def typed(dtype: str, shape: Sequence[object]) -> str:
+    """A type in ONNX text; ``float[]`` would be a value of unknown rank."""
+    return f"{dtype}[{','.join(map(str, shape))}]" if shape else dtype
+
+
 def numbers(random: np.random.Generator, dtype: int, shape: Sequence[int]) -> Array:
     """Small whole numbers; ids where the type is that of ids."""
     kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
@@ -79,7 +82,7 @@ def numbers(random: np.random.Generator, dtype: int, shape: Sequence[int]) -> Ar
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
-def requests(model: onnx.ModelProto, chosen: Chosen, batch: int, seed: int = 0) -> tuple[Feeds, Feeds]:
+def requests(model: onnx.ModelProto, inputs: Inputs, batch: int, seed: int = 0) -> tuple[Feeds, Feeds]:
     """The same request for the original, the user's row repeated, and for the result, with one row."""
     random = np.random.default_rng((seed, batch))
     full: Feeds = {}
@@ -90,13 +93,14 @@ def requests(model: onnx.ModelProto, chosen: Chosen, batch: int, seed: int = 0) 
             continue
         tensor = value.type.tensor_type
         shape = [d.dim_value if d.HasField("dim_value") else OTHER_SIZE for d in tensor.shape.dim]
-        side, axis = chosen.inputs.sides[value.name], chosen.inputs.axes.get(value.name, 0)
-        if side is not InputSide.SHARED:
+        side, axis = inputs.sides[value.name], inputs.axes.get(value.name, 0)
+        if side is InputSide.ITEM:
             shape[axis] = batch
-        array = numbers(random, tensor.elem_type, shape)
-        row = array.take([0], axis=axis) if side is InputSide.USER and batch else array
-        full[value.name] = np.repeat(row, batch, axis=axis) if row is not array else array
+        elif side is InputSide.USER:
+            shape[axis] = 1
+        row = numbers(random, tensor.elem_type, shape)
         single[value.name] = row
+        full[value.name] = row.repeat(batch, axis=axis) if side is InputSide.USER else row
     return full, single
 
 
@@ -147,7 +151,7 @@ class Outcome:
         applied: Every application.
         refused: Why rules did not apply, by rule and node.
         workspace: The graph at work.
-        chosen: The sides of the inputs.
+        inputs: The sides of the inputs.
     """
 
     original: onnx.ModelProto
@@ -155,7 +159,7 @@ class Outcome:
     applied: tuple[Applied, ...]
     refused: Mapping[tuple[str, str], str]
     workspace: Workspace
-    chosen: Chosen
+    inputs: Inputs
 
     @property
     def times(self) -> int:
@@ -178,15 +182,30 @@ class Outcome:
         return self.workspace.fact(value).shape
 
 
-def at_work(model: onnx.ModelProto, user: Sequence[str] | None = ("user*",)) -> tuple[Workspace, Chosen]:
+def sides_of(model: onnx.ModelProto) -> Inputs:
+    """Sides by name, the candidate axis by its size ``B``; axis 0 where the model has a fixed number of candidates."""
+    weights = {t.name for t in model.graph.initializer}
+    sides: dict[str, InputSide] = {}
+    axes: dict[str, int] = {}
+    batch = None
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        side = {"user": InputSide.USER, "item": InputSide.ITEM}.get(value.name[:4], InputSide.SHARED)
+        sides[value.name] = side
+        if side is not InputSide.SHARED:
+            dims = list(value.type.tensor_type.shape.dim)
+            named = [index for index, dim in enumerate(dims) if dim.dim_param == "B"]
+            axes[value.name] = named[0] if named else 0
+            batch = None if named else dims[0].dim_value
+    return Inputs(sides, axes, batch)
+
+
+def at_work(model: onnx.ModelProto, inputs: Inputs) -> Workspace:
     """The model's graph behind the hoist."""
-    original = normalise(read_graph(model))
-    chosen = choose_inputs(original, user)
-    separated = separate(original, chosen)
-    analysis = analyze_graph(separated.graph, separated.inputs)
-    graph = separated.graph
+    graph = normalise(read_graph(model))
     copy = Graph(graph.model, graph.opset, graph.inputs, graph.outputs, graph.weights, graph.nodes)
-    return hoist(copy, analysis), chosen
+    return hoist(copy, analyze_graph(graph, inputs))
 
 
 def apply(
@@ -195,7 +214,6 @@ def apply(
     *,
     opset: int = 17,
     exact: bool = True,
-    user: Sequence[str] | None = ("user*",),
     batches: Sequence[int] = BATCHES,
     **weights: Array,
 ) -> Outcome:
@@ -206,47 +224,47 @@ def apply(
         text: The model.
         opset: Its operator set, where it is text.
         exact: Whether results must agree to the last bit.
-        user: The user-side inputs; what ``choose_inputs`` takes.
         batches: Numbers of candidates to run at.
         weights: Weights with other numbers than random ones.
     """
     model = model_of(text, opset=opset, **weights) if isinstance(text, str) else text
     assert_valid(model)
     before = model.SerializeToString(deterministic=True)
-    workspace, chosen = at_work(model, user)
+    inputs = sides_of(model)
+    workspace = at_work(model, inputs)
     with keeping_everything():
         rewritten = rewrite(workspace, [rule_named(rules)] if isinstance(rules, str) else rules, CostModel())
     assert not rewritten.exhausted
     result = write_model(without_dead_nodes(without_keepers(workspace.graph)))
-    outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, chosen)
+    outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, inputs)
     assert model.SerializeToString(deterministic=True) == before, "the model that was handed in has changed"
     assert_valid(result)
-    judge(model, result, chosen, exact=exact, batches=batches)
+    judge(model, result, inputs, exact=exact, batches=batches)
     return outcome
 
 
 def judge(
     original: onnx.ModelProto,
     result: onnx.ModelProto,
-    chosen: Chosen,
+    inputs: Inputs,
     *,
     exact: bool = True,
     batches: Sequence[int] = BATCHES,
     seeds: Sequence[int] = (0,),
 ) -> None:
     """Runs both models on the same requests and compares all outputs."""
-    if chosen.inputs.batch is not None:
-        batches = (chosen.inputs.batch,)
+    if inputs.batch is not None:
+        batches = (inputs.batch,)
     one, other = session(original), session(result)
     for batch, seed in itertools.product(batches, seeds):
-        full, single = requests(original, chosen, batch, seed)
-        keeps = {v.name: full[v.name] for v in result.graph.input if _is_wide(v, chosen)}
+        full, single = requests(original, inputs, batch, seed)
+        keeps = {v.name: full[v.name] for v in result.graph.input if _is_wide(v, inputs)}
         found = other.run(None, {**single, **keeps})
         assert_same(one.run(None, full), found, exact=exact, note=f"B = {batch}, seed {seed}")
 
 
-def _is_wide(value: onnx.ValueInfoProto, chosen: Chosen) -> bool:
+def _is_wide(value: onnx.ValueInfoProto, inputs: Inputs) -> bool:
     """Whether a user-side input kept all its rows (as one that is an output as well does)."""
-    if chosen.inputs.sides.get(value.name) is not InputSide.USER:
+    if inputs.sides.get(value.name) is not InputSide.USER:
         return False
-    return value.type.tensor_type.shape.dim[chosen.inputs.axes[value.name]].dim_value != 1
+    return value.type.tensor_type.shape.dim[inputs.axes[value.name]].dim_value != 1

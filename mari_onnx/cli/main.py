@@ -1,0 +1,99 @@
+"""From arguments to an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from mari_onnx.cli.parser import make_parser
+from mari_onnx.errors import MariError
+
+USAGE = 2
+BUG = 70
+"""Not 1, which means that verification failed."""
+INTERRUPTED = 130
+NEW_ISSUE = "https://github.com/mari-onnx/mari-onnx/issues"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments without the name of the program; ``None``: those of the process.
+
+    Returns:
+        The exit status: 0 done, 1 verification failed, 2 usage or unusable model, 70 a bug, 130 interrupted.
+    """
+    parser = make_parser()
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as left:  # --help, --version, or wrong usage, which argparse has explained
+        return left.code if isinstance(left.code, int) else 0
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    with _terminated_like_interrupted():
+        return _guarded(args)
+
+
+def _guarded(args: argparse.Namespace) -> int:
+    try:
+        verb = importlib.import_module(f"mari_onnx.cli.{args.verb}")
+        return int(verb.run(args))
+    except MariError as error:
+        _say(str(error))
+        _tell_json(args, str(error), error.exit_status)
+        return error.exit_status
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the result has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        _say("there is not enough memory for this model")
+        return USAGE
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        _say(f"this is a bug of mari-onnx ({type(error).__name__}); please report it with the lines above: {NEW_ISSUE}")
+        return BUG
+
+
+def _say(sentence: str) -> None:
+    print(f"mari-onnx: {sentence}", file=sys.stderr)
+
+
+def _tell_json(args: argparse.Namespace, message: str, status: int) -> None:
+    """A program that reads our JSON learns of the failure in the same way."""
+    if getattr(args, "json", None) is None:
+        return
+    from mari_onnx.cli.json import emit, failure
+
+    with contextlib.suppress(MariError):
+        emit(failure(args.verb, message, status), args.json)
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
