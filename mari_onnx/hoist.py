@@ -29,6 +29,8 @@ def hoist(graph: Graph, analysis: Analysis) -> Workspace:
     """
     workspace = Workspace(graph, analysis)
     for name in analysis.inputs.on(InputSide.USER):
+        if not workspace.can_repeat(workspace.fact(name)):
+            continue
         if graph.is_output(name):
             _take_first_row(workspace, name)
         else:

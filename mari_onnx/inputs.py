@@ -61,7 +61,7 @@ def choose_inputs(graph: Graph, user: Sequence[str] | None = None, item: Sequenc
     if not user and not item:
         named, stacked, notes = _from_metadata(graph) or _from_shapes(graph) or _from_names(graph)
     rest = InputSide.USER if item and not user else InputSide.ITEM
-    sides = {name: named.get(name, _default(graph, name, rest)) for name in graph.inputs}
+    sides = {name: named.get(name, rest) for name in graph.inputs}
     return _checked(graph, sides, stacked, named, notes)
 
 
@@ -192,14 +192,6 @@ def _from_names(graph: Graph) -> Found:
     return sides, {}, (note,)
 
 
-def _default(graph: Graph, name: str, rest: InputSide) -> InputSide:
-    """The side of an input that nobody named: one that has no rows to repeat is given once."""
-    dims = _dims(graph, name)
-    if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value == 1):
-        return InputSide.SHARED
-    return rest
-
-
 def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], named: Sides, notes: Notes) -> Chosen:
     for name in stacked:
         sides[name] = InputSide.ITEM
@@ -209,7 +201,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
             continue
-        axis = _candidate_axis(graph, name, symbol)
+        axis = _candidate_axis(graph, name, symbol, name in sure)
         if axis is None and name not in sure:
             sides[name] = InputSide.SHARED
         elif axis is None:
@@ -276,23 +268,29 @@ def _batch_symbol(graph: Graph, sides: Sides, sure: Set[str]) -> str | None:
     PyTorch gives all of them the same name, TensorFlow each its own.
     """
     counts: Counter[str] = Counter()
-    for name, side in sides.items():
-        if side is not InputSide.SHARED:
-            weight = 2 if name in sure and side is InputSide.ITEM else 1
-            counts.update({d.dim_param: weight for d in _dims(graph, name)[:1] if d.dim_param})
-    for name, side in sides.items():
-        if side is not InputSide.SHARED:
-            counts.update({d.dim_param for d in _dims(graph, name)[1:] if d.dim_param in counts})
+    dims = {name: _dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED}
+    first = {d.dim_param for sizes in dims.values() for d in sizes[:1] if d.dim_param}
+    for name, sizes in dims.items():
+        weight = 2 if name in sure and sides[name] is InputSide.ITEM else 1
+        for symbol in {d.dim_param for d in sizes if d.dim_param and (d.dim_param in first or not first)}:
+            counts[symbol] += weight
     common = [symbol for symbol, count in counts.most_common(1) if count > 1]
     return common[0] if common else None
 
 
-def _candidate_axis(graph: Graph, name: str, symbol: str | None) -> int | None:
+def _candidate_axis(graph: Graph, name: str, symbol: str | None, sure: bool) -> int | None:
+    """The axis of an input on which the candidates lie, ``None`` for one that is given once."""
     dims = _dims(graph, name)
     for index, dim in enumerate(dims):
         if symbol is not None and dim.dim_param == symbol:
             return index
-    return 0 if dims else None
+    if not dims or (not sure and (symbol is not None or _is_one(dims[0]))):
+        return None
+    return 0
+
+
+def _is_one(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return bool(dim.HasField("dim_value") and dim.dim_value == 1)
 
 
 def _dims(graph: Graph, name: str) -> Sequence[onnx.TensorShapeProto.Dimension]:

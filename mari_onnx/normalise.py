@@ -106,7 +106,7 @@ def fold_constants(graph: Graph) -> Graph:
     weights, folded = dict(graph.weights), set()
     for node in foldable:
         outs = [o for o in node.outputs if o]
-        if all(o in values and values[o].size <= FOLD_LIMIT for o in outs) and not any(map(graph.is_output, outs)):
+        if all(isinstance(values.get(o), np.ndarray) and values[o].size <= FOLD_LIMIT for o in outs) and not any(map(graph.is_output, outs)):
             folded.add(node)
             weights |= {o: Weight.of(values[o]) for o in outs}
     return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
+from mari_onnx.branches import take_branches
 from mari_onnx.errors import ModelError, VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
@@ -28,6 +29,7 @@ from mari_onnx.verification import VerifyReport, verify
 from mari_onnx.verification.verifier import UnusableResultError
 
 Progress = Callable[[str], None]
+"""Told ``stage`` or ``stage: detail``."""
 Place = Callable[[onnx.ModelProto], "str | os.PathLike[str]"]
 """Writes a result somewhere, so that it can be compared as the file that it will be."""
 
@@ -163,7 +165,8 @@ def _verified(
     from mari_onnx.bisect import guilty_rewrite
 
     try:
-        checked = check(loaded.source, built, options, place(built.model) if place is not None else None)
+        written = place(built.model) if place is not None else None
+        checked = check(loaded.source, built, options, written, lambda line: tell(f"verify: {line}"))
         if checked.passed:
             return checked
         problem = checked.summary()
@@ -197,11 +200,17 @@ def build(
     original = normalise(read_graph(loaded.model, loaded.folder))
     chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
     separated = separate(original, chosen)
-    analysis = analyze_graph(separated.graph, separated.inputs)
+    separated, analysis = _decided(separated)
     tell("hoist")
     workspace = hoist(_copy(separated.graph), analysis)
     tell("rewrite")
-    rewritten = rewrite(workspace, rules, CostModel(candidates=options.candidates), limit=limit)
+    rewritten = rewrite(
+        workspace,
+        rules,
+        CostModel(candidates=options.candidates),
+        limit=limit,
+        progress=lambda done, all_nodes: tell(f"rewrite: {done} of {all_nodes} nodes"),
+    )
     tell("tidy")
     graph = tidy(
         constant_sizes(workspace.graph, Analysis(workspace.facts, separated.inputs, analysis.network)), original
@@ -231,11 +240,27 @@ def analyze(
     """
     loaded = load_model(model)
     graph = normalise(read_graph(loaded.model, loaded.folder))
-    separated = separate(graph, choose_inputs(graph, user_inputs, item_inputs))
-    return analyze_graph(separated.graph, separated.inputs)
+    return _decided(separate(graph, choose_inputs(graph, user_inputs, item_inputs)))[1]
 
 
-def check(source: ModelLike, built: Built, options: Options, written: ModelLike | None = None) -> VerifyReport:
+def _decided(separated: Separated) -> tuple[Separated, Analysis]:
+    """The graph with every If whose condition follows from sizes replaced by its branch, and what is proven of it."""
+    analysis = analyze_graph(separated.graph, separated.inputs)
+    graph = take_branches(separated.graph, analysis)
+    while graph is not separated.graph:
+        separated = replace(separated, graph=normalise(graph))
+        analysis = analyze_graph(separated.graph, separated.inputs)
+        graph = take_branches(separated.graph, analysis)
+    return separated, analysis
+
+
+def check(
+    source: ModelLike,
+    built: Built,
+    options: Options,
+    written: ModelLike | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
     """Compares a result with the original, as it was written where it was."""
     return verify(
         source,
@@ -247,22 +272,31 @@ def check(source: ModelLike, built: Built, options: Options, written: ModelLike 
         samples=options.samples,
         rtol=options.rtol,
         atol=options.atol,
+        progress=progress,
     )
 
 
 def check_valid(loaded: Loaded) -> None:
     """Raises ModelError where the model is not valid ONNX."""
-    try:
-        onnx.checker.check_model(_checkable(loaded.model))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"{loaded.name} is not a valid model: {str(error).strip().splitlines()[0]}") from error
+    problem = _checker_problem(loaded.model, full=False)
+    if problem:
+        raise ModelError(f"{loaded.name} is not a valid model: {problem.splitlines()[0]}")
 
 
 def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
+    """Raises ModelError where the result is not valid ONNX, in any way in which the original is."""
+    problem = _checker_problem(model, full=not _is_large(model))
+    if problem and not (not _checker_problem(model, full=False) and _checker_problem(loaded.model, full=True)):
+        raise ModelError(f"the result for {loaded.name} fails the checker, please report it: {problem}")
+
+
+def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
+    """What onnx's checker says; empty where it is content. ``full`` infers types and shapes as well."""
     try:
-        onnx.checker.check_model(_checkable(model), full_check=not _is_large(model))
+        onnx.checker.check_model(_checkable(model), full_check=full)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the result for {loaded.name} fails the checker, please report it: {error}") from error
+        return str(error).strip()
+    return ""
 
 
 def _is_large(model: onnx.ModelProto) -> bool:

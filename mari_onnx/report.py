@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mari_onnx.analysis.facts import Fact
-from mari_onnx.ir.graph import Graph
+from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Figures:
         nodes: Number of nodes.
         flops: Floating-point operations of matrix-like operators per request.
         microseconds: Estimated time per request on one CPU thread.
-        expands: Nodes that repeat values (Expand, Tile).
+        expands: Nodes that do nothing but repeat a value for every candidate (Expand, Tile).
     """
 
     nodes: int
@@ -51,17 +51,27 @@ class Report:
     user_inputs: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values; the figures are those of the attributes."""
         return asdict(self)
 
 
 def figures(graph: Graph, facts: Mapping[str, Fact], model: CostModel) -> Figures:
+    """The figures of one graph."""
     nodes = graph.nodes
     return Figures(
         len(nodes),
         sum(node_flops(n, facts, model) for n in nodes),
         sum(node_cost(n, facts, model) for n in nodes),
-        sum(n.op in ("Expand", "Tile") for n in nodes),
+        sum(repeats(n, facts) for n in nodes),
     )
+
+
+def repeats(node: Node, facts: Mapping[str, Fact]) -> bool:
+    """Whether a node makes equal rows for all candidates out of a value that is there once."""
+    if node.op not in ("Expand", "Tile") or node.domain:
+        return False
+    given, made = facts.get(node.inputs[0]), facts.get(node.output)
+    return given is not None and made is not None and given.axis is None and not given.opaque and made.is_user
 
 
 def summarise(built: Built, model: CostModel) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,29 @@ def onnxruntime() -> Any:
     return module
 
 
-def session(model: onnx.ModelProto | str, *, threads: int = 0, optimized: bool = True) -> Any:
-    """An inference session on the CPU; ``threads=0`` leaves their number to ONNX Runtime."""
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+"""The option of ONNX Runtime that says where the external data of a model in memory lies."""
+
+
+def session(
+    model: onnx.ModelProto | str, *, threads: int = 0, optimized: bool = True, folder: Path | None = None
+) -> Any:
+    """An inference session on the CPU.
+
+    Args:
+        model: A model, or the path of one.
+        threads: How many to use; 0 leaves it to ONNX Runtime.
+        optimized: Whether ONNX Runtime may rewrite the graph.
+        folder: Where the external data of a model in memory lies.
+    """
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry(DATA_FOLDER, str(folder))
     source = model if isinstance(model, str) else model.SerializeToString()
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -37,8 +37,8 @@ class BatchedMatMul(Rule[tuple[str, str]]):
 
     def rewrite(self, node: Node, found: tuple[str, str], at: Workspace) -> Sequence[str]:
         left, right = found
-        shape = at.fact(right).shape or ()
-        if right != node.inputs[1] and len(shape) > 2 and all(same(d, 1) for d in shape[:-2]):
+        shape, rank = at.fact(right).shape or (), at.fact(left).rank or 0
+        if right != node.inputs[1] and 2 < len(shape) <= rank and all(same(d, 1) for d in shape[:-2]):
             # ONNX Runtime runs a product with one matrix on the right as a single large one.
             right = at.squeeze(right, list(range(len(shape) - 2)))
         return [at.emit("MatMul", [left, right])]

@@ -51,6 +51,10 @@ class Judge:
         shape = (*shape[: axis.index], CANDIDATES, *shape[axis.index + 1 :])
         return Fact(tensor.elem_type, shape, axis, varies=not user, request=user, item=not user)
 
+    def can_repeat(self, dtype: int) -> bool:
+        """Whether a value of an element type can be repeated for every candidate."""
+        return bool(dtype) and self._types.accepts("Expand", dtype) and self._types.accepts("Tile", dtype)
+
     def weight_fact(self, name: str) -> Fact:
         weight = self._graph.weights[name]
         return Fact(weight.dtype, weight.shape, content=_weight_content(weight))

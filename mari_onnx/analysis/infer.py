@@ -45,6 +45,12 @@ class TypeInference:
         """Whether onnx defines the operator at all."""
         return _schema(node.op, self._versions.get(node.domain, 0), node.domain) is not None
 
+    def accepts(self, op: str, dtype: int) -> bool:
+        """Whether the first input of an ai.onnx operator may have an element type."""
+        schema = _schema(op, self._versions.get("", 0), "")
+        name = onnx.TensorProto.DataType.Name(dtype).lower()
+        return schema is not None and f"tensor({name})" in schema.inputs[0].types
+
     def outputs(
         self, node: Node, inputs: Sequence[Fact | None], data: Mapping[str, onnx.TensorProto]
     ) -> list[tuple[int, Shape | None]]:

@@ -19,7 +19,6 @@ USAGE = 2
 BUG = 70
 """Not 1, which means that verification failed."""
 INTERRUPTED = 130
-NEW_ISSUE = "https://github.com/mari-onnx/mari-onnx/issues"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +63,7 @@ def _guarded(args: argparse.Namespace) -> int:
         import traceback
 
         traceback.print_exc()
-        _say(f"this is a bug of mari-onnx ({type(error).__name__}); please report it with the lines above: {NEW_ISSUE}")
+        _say(f"this is a bug of mari-onnx ({type(error).__name__}); please report it with the lines above")
         return BUG
 
 
@@ -76,7 +75,7 @@ def _tell_json(args: argparse.Namespace, message: str, status: int) -> None:
     """A program that reads our JSON learns of the failure in the same way."""
     if getattr(args, "json", None) is None:
         return
-    from mari_onnx.cli.json import emit, failure
+    from mari_onnx.cli.document import emit, failure
 
     with contextlib.suppress(MariError):
         emit(failure(args.verb, message, status), args.json)

@@ -118,8 +118,11 @@ def is_underived(value: Dim) -> bool:
 
 def substitute(value: Dim, candidates: int, other: int | None = None) -> Dim:
     """The size at a given number of candidates; every other symbol becomes ``other`` unless that is ``None``."""
-    if isinstance(value, int):
-        return value
+    return value if isinstance(value, int) else _substituted(value, candidates, other)
+
+
+@lru_cache(maxsize=65536)
+def _substituted(value: Dim, candidates: int, other: int | None) -> Dim:
     table = {CANDIDATES: candidates}
     if other is not None:
         table |= {s: other for s in value.free_symbols if s != CANDIDATES}

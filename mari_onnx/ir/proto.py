@@ -32,7 +32,7 @@ def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     if opset is None:
         raise ModelError("the model imports no ai.onnx operator set, so its nodes have no defined meaning")
     graph = model.graph
-    weights = {t.name: _weight(t, folder) for t in graph.initializer}
+    weights = {t.name: read_weight(t, folder) for t in graph.initializer}
     weights |= {t.values.name: _sparse_weight(t) for t in graph.sparse_initializer}
     inputs = {v.name: v for v in graph.input if v.name not in weights}
     return Graph(
@@ -41,7 +41,7 @@ def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
         inputs,
         {v.name: v for v in graph.output},
         weights,
-        [_node(n) for n in graph.node],
+        read_nodes(graph),
     )
 
 
@@ -93,6 +93,11 @@ def captured(graph: onnx.GraphProto) -> tuple[str, ...]:
     return tuple(outer)
 
 
+def read_nodes(graph: onnx.GraphProto) -> list[Node]:
+    """The nodes of a graph or subgraph."""
+    return [_node(n) for n in graph.node]
+
+
 def _node(proto: onnx.NodeProto) -> Node:
     outer: dict[str, None] = {}
     for inner in subgraphs(proto):
@@ -118,7 +123,9 @@ def _attribute(attribute: AttributeProto) -> Any:
     return value if isinstance(value, (int, float, str, onnx.TensorProto, onnx.TypeProto)) else list(value)
 
 
-def _weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
+def read_weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
+    """A weight whose numbers are read when they are asked for."""
+
     def load() -> np.ndarray:
         if is_external(tensor):
             return read_external(tensor, folder or Path())

@@ -28,6 +28,8 @@ EARLY_LOSS = 2.0
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
 
+GROUP_LOSS = 20.0
+"""Microseconds that one reader of a Concat may cost while all of them are tried together."""
 MIN_GAIN = 1e-6
 """Microseconds."""
 
@@ -143,7 +145,7 @@ class _Engine:
                 progress(index, len(nodes))
             if self._is_over():
                 return False
-            if node.op in rules and self.try_node(node, depth, rules):
+            if (node.op in rules and self.try_node(node, depth, rules)) or (depth == 0 and self._try_together(node)):
                 self.outermost += 1
                 self.graph.commit()
                 changed = True
@@ -158,6 +160,21 @@ class _Engine:
             return False
         table = self.rules if rules is None else rules
         return any(self._try(rule, node, depth, MIN_GAIN) for rule in table.get(node.op, ()))
+
+    def _try_together(self, concat: Node) -> bool:
+        """Tries all readers of a Concat at once: what none of them pays alone, they may pay together."""
+        consumers = self.graph.consumers(concat.output) if concat in self.graph and concat.op == "Concat" else ()
+        if len(consumers) < 2 or concat.domain:
+            return False
+        mark, kept = self.workspace.mark(), len(self.trials.applied)
+        for consumer in consumers:
+            for rule in self.rules.get(consumer.op, ()) if consumer in self.graph and not consumer.domain else ():
+                if self._try(rule, consumer, 1, -GROUP_LOSS):
+                    break
+        if len(self.trials.applied) > kept and self._gain(mark) >= MIN_GAIN:
+            return True
+        self._undo(mark, kept)
+        return False
 
     def _try(self, rule: AnyRule, node: Node, depth: int, least: float) -> bool:
         """Applies a rule and what follows from it; keeps it all if it gains at least ``least`` microseconds."""

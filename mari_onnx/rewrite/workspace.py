@@ -199,6 +199,8 @@ class Workspace:
             return False
         if any(self.facts[v].axis is not None and v not in self.singles for v in node.inputs if v):
             return False
+        if not all(self.can_repeat(f) for f in used if f.is_user):
+            return False
         return any(f.is_user for f in used) or any(v in self.singles for v in node.inputs)
 
     def lift(self, node: Node) -> bool:
@@ -213,8 +215,6 @@ class Workspace:
         if self._is_broadcast(node):
             self.note_single(node.output, node.inputs[0])
             return True
-        if any(f.is_user and not self._can_broadcast(f) for f in facts):
-            return False
         order, rule, stem, place = self.graph.order(node), self._rule, self._stem, self._place
         self._drop(node)
         self._place, self._rule, self._stem = order, BROADCAST_RULE, node.name or node.output
@@ -285,9 +285,10 @@ class Workspace:
         self.note_single(wide, blocks)
         self._add("Reshape", (wide, whole), value)
 
-    def _can_broadcast(self, fact: Fact) -> bool:
+    def can_repeat(self, fact: Fact) -> bool:
+        """Whether a value can be repeated for every candidate: by its type, and by what its sizes follow from."""
         axis = fact.axis
-        if axis is None or fact.shape is None:
+        if axis is None or fact.shape is None or not self.judge.can_repeat(fact.dtype):
             return False
         if axis.is_whole or same(axis.outer, 1):
             return True

@@ -12,10 +12,10 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from mari_onnx.errors import ModelError
+from mari_onnx.runtime import DATA_FOLDER
 from mari_onnx.verification.source import Array, ModelSource, all_tensors, load_inline
 
 PROVIDERS = ("CPUExecutionProvider",)
-DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 LONGEST_MESSAGE = 300
 QUIET = 4  # only fatal messages: failures are reported by exceptions
 

@@ -346,9 +346,8 @@ def test_not_where_a_size_is_unknown() -> None:
     lead=st.lists(st.integers(1, 2), max_size=2),
     op=st.sampled_from(["MatMul", "Gemm", "left"]),
     dtype=st.sampled_from(["float", "double"]),
-    seed=st.integers(0, 9),
 )
-def test_any_product(sides: list[str], sizes: list[int], lead: list[int], op: str, dtype: str, seed: int) -> None:
+def test_any_product(sides: list[str], sizes: list[int], lead: list[int], op: str, dtype: str) -> None:
     lead = [] if op == "Gemm" else lead
     sizes = sizes[: len(sides)]
     names = [f"{side}{n}" for n, side in enumerate(sides)] + ["item_last"]

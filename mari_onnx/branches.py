@@ -1,0 +1,68 @@
+"""An If whose condition is known from the sizes of the model: exporters write one for a Squeeze of an unknown axis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx
+
+from mari_onnx.analysis import Analysis
+from mari_onnx.ir.captures import reading_instead
+from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.proto import read_nodes, read_weight
+from mari_onnx.normalise import rebuilt
+
+
+def take_branches(graph: Graph, analysis: Analysis) -> Graph:
+    """Replaces every If whose condition is known by the branch that is taken.
+
+    Returns:
+        The graph itself where there is none.
+    """
+    weights = dict(graph.weights)
+    nodes: list[Node] = []
+    taken = False
+    for node in graph.sorted_nodes():
+        branch = _branch(node, analysis)
+        if branch is None or branch.sparse_initializer:
+            nodes.append(node)
+            continue
+        taken = True
+        nodes += _inlined(graph, node, branch, weights)
+    return rebuilt(graph, nodes, weights) if taken else graph
+
+
+def _branch(node: Node, analysis: Analysis) -> onnx.GraphProto | None:
+    if node.op != "If" or node.domain:
+        return None
+    content = analysis.facts[node.inputs[0]].content
+    known = content.integers() if content is not None else None
+    if known is None or len(known) != 1:
+        return None
+    attribute = node.attrs["then_branch" if known[0] else "else_branch"]
+    return attribute.g if isinstance(attribute, onnx.AttributeProto) else None
+
+
+def _inlined(graph: Graph, node: Node, branch: onnx.GraphProto, weights: dict[str, Weight]) -> list[Node]:
+    """The nodes of a branch with names of their own, and its results under the names of the If's."""
+    names: dict[str, str] = {}
+    for tensor in branch.initializer:
+        names[tensor.name] = graph.unique_name(f"{node.name}/{tensor.name}")
+        weights[names[tensor.name]] = read_weight(tensor, None)
+    inner = read_nodes(branch)
+    for value in (v for n in inner for v in n.outputs if v):
+        names[value] = graph.unique_name(f"{node.name}/{value}")
+    nodes = [_renamed(n, node, names) for n in inner]
+    for result, outer in zip(branch.output, node.outputs, strict=True):
+        if outer:
+            source = names.get(result.name, result.name)
+            nodes.append(Node("Identity", (source,), (outer,), name=f"{outer}/taken", rule="branch"))
+    return nodes
+
+
+def _renamed(inner: Node, outer: Node, names: dict[str, str]) -> Node:
+    for value in inner.reads:
+        if value in names:
+            inner = reading_instead(inner, value, names[value])
+    outputs = tuple(names.get(v, v) for v in inner.outputs)
+    return replace(inner, outputs=outputs, name=f"{outer.name}/{inner.name or outputs[0]}")

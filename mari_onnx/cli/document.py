@@ -1,0 +1,59 @@
+"""The JSON documents; docs/json.md describes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mari_onnx import __version__
+from mari_onnx.errors import UsageError
+
+SCHEMA = 1
+"""Grows when a key changes its meaning or goes; new keys may come at any time."""
+
+
+def document(verb: str, status: str, **content: Any) -> dict[str, Any]:
+    """A document with the keys that all have."""
+    return {"schema": SCHEMA, "version": __version__, "verb": verb, "status": status, **content}
+
+
+def failure(verb: str, message: str, exit_status: int) -> dict[str, Any]:
+    """What takes the place of a result."""
+    status = "verification failed" if exit_status == 1 else "error"
+    return document(verb, status, message=message)
+
+
+def check_target(target: str | None) -> None:
+    """Refuses, before any work, a file that cannot be written.
+
+    Raises:
+        UsageError: Its folder is missing, or it is a folder itself.
+    """
+    if target in (None, "-"):
+        return
+    path = Path(target or "")
+    if path.is_dir():
+        raise UsageError(f"--json {target}: it is a directory, name a file in it")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"--json {target}: its folder does not exist or is not writable")
+
+
+def emit(content: Mapping[str, Any], target: str) -> None:
+    """Prints a document or writes it to a file.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    try:
+        Path(target).write_text(text)
+    except OSError as error:
+        raise UsageError(f"--json {target}: {error.strerror or error}") from error

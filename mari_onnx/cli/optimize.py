@@ -1,0 +1,113 @@
+"""``mari-onnx optimize``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mari_onnx.cli.document import check_target, document, emit
+from mari_onnx.cli.progress import Stages
+from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
+from mari_onnx.cli.tables import console, count, factor, milliseconds, table
+from mari_onnx.errors import UsageError
+from mari_onnx.load import load_model
+from mari_onnx.pipeline import OptimizeResult, run as optimize
+from mari_onnx.runtime import onnxruntime
+from mari_onnx.save import ExternalData, Output
+from mari_onnx.timing import Timing, try_to_measure
+
+
+def run(args: argparse.Namespace) -> int:
+    """Rewrites, verifies, writes and reports."""
+    target = _target(args)
+    set_up_logging(args)
+    check_target(args.json)
+    options = options_of(args, keep_signature=args.keep_signature, verify=not args.no_verify, **comparison_of(args))
+    if options.verify:
+        onnxruntime()
+    with Stages(args.quiet) as tell:
+        tell("load")
+        loaded = load_model(args.input)
+        with _output(args, target, loaded) as output:
+            result = optimize(loaded, options, tell, output.stage)
+            timing, problem = None, ""
+            if args.benchmark:
+                tell("benchmark")
+                staged = output.stage(result.model)
+                timing, problem = try_to_measure(args.input, staged, result.report.user_inputs, args.candidates)
+            tell("write")
+            output.stage(result.model)
+            output.commit()
+    notes = [*result.notes, *output.notes, *([problem] if problem else [])]
+    show_notes(notes, args.quiet)
+    if args.json is not None:
+        emit(_document(args, target, result, timing, notes), args.json)
+    if args.json != "-" and not args.quiet:
+        _show(args, target, result, timing)
+    return 0
+
+
+def _target(args: argparse.Namespace) -> str:
+    given = [name for name in (args.output, args.output_option) if name is not None]
+    if len(given) != 1:
+        raise UsageError("name one file to write: mari-onnx optimize IN OUT" + (", or -o OUT" if given else ""))
+    return str(given[0])
+
+
+def _output(args: argparse.Namespace, target: str, loaded: Any) -> Output:
+    return Output(
+        target,
+        loaded,
+        overwrite=args.overwrite,
+        external=ExternalData(args.external_data) if args.external_data else None,
+        outside=args.save_as_external_data,
+    )
+
+
+def _document(
+    args: argparse.Namespace, target: str, result: OptimizeResult, timing: Timing | None, notes: list[str]
+) -> dict[str, Any]:
+    return document(
+        "optimize",
+        "done",
+        input=args.input,
+        output=target,
+        report=result.report.to_json(),
+        rewrites=[
+            {"step": a.step, "rule": a.rule, "node": a.node, "algebra": a.algebra, "microseconds": a.gain}
+            for a in result.applied
+        ],
+        verification=result.verification.to_json() if result.verification is not None else None,
+        timing=timing.to_json() if timing is not None else None,
+        notes=list(dict.fromkeys(notes)),
+    )
+
+
+def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing: Timing | None) -> None:
+    out, report = console(), result.report
+    out.print(table(("", "before", "after", ""), _rows(result, timing), numbers=(1, 2)))
+    out.print()
+    rewrites = ", ".join(f"{name} {times}" for name, times in report.rewrites.items())
+    out.print(f"rewrites: {rewrites or 'none'}")
+    if args.verbose:
+        for applied in result.applied:
+            out.print(f"  {applied.step}. {applied.rule} at {applied.node}: {applied.algebra}")
+    out.print(result.verification.summary() if result.verification is not None else "not verified")
+    if args.verbose and result.verification is not None:
+        for line in result.verification.outputs:
+            out.print(f"  {line.name}: max abs error {line.max_abs}, scale {line.scale}")
+    out.print(f"written: {target}")
+
+
+def _rows(result: OptimizeResult, timing: Timing | None) -> list[tuple[str, str, str, str]]:
+    before, after, at = result.report.before, result.report.after, f"B={result.report.candidates}"
+    rows = [
+        ("nodes", str(before.nodes), str(after.nodes), ""),
+        (f"FLOP per request, {at}", count(before.flops), count(after.flops), factor(before.flops, after.flops)),
+        ("repetitions of user values", str(before.expands), str(after.expands), ""),
+    ]
+    if timing is not None:
+        label = f"time per request, B={timing.candidates}, 1 thread"
+        speed = f"{timing.speedup:.3g}x faster" if timing.speedup >= 1 else f"{1 / timing.speedup:.3g}x slower"
+        rows.append((label, milliseconds(timing.before), milliseconds(timing.after), speed))
+    return rows

@@ -1,0 +1,59 @@
+"""Which stage a command is in: a live line on a terminal, one line per stage elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+STAGES = {
+    "load": "reading the model",
+    "analyse": "finding what is the same for all candidates",
+    "hoist": "moving it to one row",
+    "rewrite": "applying the rules",
+    "tidy": "tidying up",
+    "verify": "comparing with the original",
+    "bisect": "looking for the rewrite that is wrong",
+    "benchmark": "measuring the time before and after",
+    "probe": "running the model on one user and random items",
+    "write": "writing",
+}
+
+
+class Stages:
+    """Told the stage, as ``stage`` or ``stage: detail``; details are shown on a terminal only.
+
+    Args:
+        quiet: Show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._stage = ""
+        self._live: Any = None
+
+    def __call__(self, text: str) -> None:
+        stage, _, detail = text.partition(": ")
+        if self._quiet:
+            return
+        label = STAGES.get(stage, stage)
+        if self._live is not None:
+            self._live.update(f"{label}: {detail}" if detail else label)
+        elif stage != self._stage:
+            print(f"mari-onnx: {label}", file=sys.stderr, flush=True)
+        self._stage = stage
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._live = Console(stderr=True, highlight=False).status("starting")
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

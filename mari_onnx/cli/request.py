@@ -1,0 +1,66 @@
+"""From arguments to options."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mari_onnx.errors import UsageError
+from mari_onnx.pipeline import Options
+
+
+def options_of(args: argparse.Namespace, **more: Any) -> Options:
+    """What ``optimize`` and ``explain`` have in common."""
+    disabled = [name.strip() for text in args.disable for name in text.split(",") if name.strip()]
+    return Options(
+        user_inputs=args.user, item_inputs=args.item, disable=disabled, candidates=args.candidates, **more
+    )
+
+
+def comparison_of(args: argparse.Namespace) -> dict[str, Any]:
+    """How to compare, as :func:`~mari_onnx.verification.verify` and :class:`Options` take it."""
+    return {
+        "batches": args.batch,
+        "seeds": args.seeds,
+        "samples": read_samples(args.samples),
+        "rtol": args.rtol,
+        "atol": args.atol,
+    }
+
+
+def read_samples(path: str | None) -> Mapping[str, np.ndarray] | None:
+    """The arrays of an ``.npz`` file, by input name.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise ValueError("it holds a single array")
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UsageError(f"--samples {path}: no such file") from None
+    except Exception as error:  # zipfile, numpy and pickle each have their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"--samples {path}: not a file of arrays as numpy.savez writes it ({reason})") from error
+
+
+def set_up_logging(args: argparse.Namespace) -> None:
+    """With ``-v``, what the package logs goes to standard error."""
+    if args.verbose:
+        logging.basicConfig(stream=sys.stderr, format="mari-onnx: %(message)s")
+        logging.getLogger("mari_onnx").setLevel(logging.DEBUG)
+
+
+def show_notes(notes: Iterable[str], quiet: bool) -> None:
+    for note in dict.fromkeys(notes):
+        if not quiet:
+            print(f"mari-onnx: note: {note}", file=sys.stderr)

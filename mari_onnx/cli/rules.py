@@ -1,0 +1,25 @@
+"""``mari-onnx rules``."""
+
+from __future__ import annotations
+
+import argparse
+
+from mari_onnx.cli.document import check_target, document, emit
+from mari_onnx.cli.tables import console, table
+from mari_onnx.rewrite.registry import all_rules
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists the rules in the order in which they are tried."""
+    check_target(args.json)
+    rules = all_rules()
+    if args.json is not None:
+        listed = [
+            {"name": r.name, "exactness": r.exactness.value, "algebra": r.algebra, "operators": sorted(r.ops)}
+            for r in rules
+        ]
+        emit(document("rules", "done", rules=listed), args.json)
+    if args.json != "-":
+        rows = [(r.name, r.exactness.value, r.algebra) for r in rules]
+        console().print(table(("rule", "exactness", "algebra"), rows))
+    return 0

@@ -1,0 +1,73 @@
+"""Tables and numbers as people read them. rich knows the width of the terminal, and NO_COLOR."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 400
+UNITS = ("", "k", "M", "G", "T", "P")
+
+
+def console() -> Console:
+    """Where results are printed; made anew each time, as tests exchange standard output."""
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    # A file or a pipe has no width: there a line is for a program, and is not to be broken.
+    return Console(file=sys.stdout, width=None if narrow else WIDE, highlight=False, emoji=False, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> Table:
+    """A table without frame.
+
+    Args:
+        columns: Headings.
+        rows: Cells.
+        numbers: Columns to set flush right.
+    """
+    result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, name in enumerate(columns):
+        result.add_column(Text(name), justify="right" if index in numbers else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def count(number: float) -> str:
+    """Three digits and a unit: ``12.3M``."""
+    for unit in UNITS:
+        if abs(number) < 999.5 or unit == UNITS[-1]:
+            return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
+        number /= 1000
+    raise AssertionError  # the last unit takes everything
+
+
+def factor(before: float, after: float) -> str:
+    """How many times less: ``5.3x``."""
+    if before == after:
+        return ""
+    if not after:
+        return "all gone"
+    return f"{before / after:.3g}x less" if after < before else f"{after / before:.3g}x more"
+
+
+def milliseconds(number: float) -> str:
+    return f"{number:.3g} ms"
+
+
+def size(number: float) -> str:
+    """Bytes: ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError
+
+
+def several(number: int, noun: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
