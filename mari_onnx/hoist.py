@@ -14,6 +14,7 @@ from mari_onnx.analysis import Analysis, InputSide
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import BROADCAST_RULE, Workspace
 
 
@@ -39,6 +40,7 @@ def hoist(graph: Graph, analysis: Analysis) -> Workspace:
         if node.rule != BROADCAST_RULE:
             workspace.lift(node)
     workspace.settle()
+    settle_sizes(workspace)
     graph.commit()
     return workspace
 

@@ -23,8 +23,9 @@ from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
+from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.signature import Separated, restore_signature, separate
-from mari_onnx.tidy import constant_sizes, tidy
+from mari_onnx.tidy import tidy
 from mari_onnx.verification import VerifyReport, verify
 from mari_onnx.verification.verifier import UnusableResultError
 
@@ -212,9 +213,8 @@ def build(
         progress=lambda done, all_nodes: tell(f"rewrite: {done} of {all_nodes} nodes"),
     )
     tell("tidy")
-    graph = tidy(
-        constant_sizes(workspace.graph, Analysis(workspace.facts, separated.inputs, analysis.network)), original
-    )
+    settle_sizes(workspace)
+    graph = tidy(workspace.graph)
     after = analyze_graph(graph, _narrowed(separated.inputs, graph))
     if options.keep_signature:
         graph = restore_signature(graph, original, separated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,8 +14,9 @@ from onnx.reference import ReferenceEvaluator
 from mari_onnx.errors import MariError
 from mari_onnx.verification.sessions import RunError, open_session, with_weights
 from mari_onnx.verification.source import RANDOM_OPERATORS, Array, ModelSource, all_graphs, weight_bytes
+from mari_onnx.verification.tables import looked_up_tables, widen_rows
 
-LARGEST_WEIGHTS = 200 << 20  # bytes; the double copy needs a multiple of it
+LARGEST_WEIGHTS = 64 << 20  # bytes without tables; the run in double precision takes ten times as much
 LARGEST_INTERPRETED = 20 << 20  # bytes; for the reference implementation, which is slow
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 # Attributes that name an element type.
@@ -51,24 +53,28 @@ def build_reference(source: ModelSource, probe: Mapping[str, Array]) -> tuple[Fl
     Returns:
         The reference and an empty sentence, or None and the reason.
     """
-    size = weight_bytes(source.proto)
+    tables = looked_up_tables(source.proto.graph, FLOATS)
+    size = weight_bytes(source.proto, tables)
     if size > LARGEST_WEIGHTS:
         return None, f"no float64 reference: the weights take {size >> 20} MiB, more than {LARGEST_WEIGHTS >> 20}"
     if any(node.op_type in RANDOM_OPERATORS for graph in all_graphs(source.proto.graph) for node in graph.node):
         return None, "no float64 reference: the model draws random numbers"
     try:
-        model = to_double(source)
+        model = to_double(source, tables)
     except Exception as error:  # unreadable weights, exotic types
         return None, f"no float64 reference: the model cannot be converted ({type(error).__name__})"
-    for engine in (_runtime_engine(model), _interpreter(model, size)):
+    for engine in (_runtime_engine(model, source), _interpreter(model, weight_bytes(model))):
         if engine is not None and Float64Reference(engine).run(probe) is not None:
             return Float64Reference(engine), ""
     return None, "no float64 reference: some operator has no double precision kernel"
 
 
-def _runtime_engine(model: onnx.ModelProto) -> Callable[[Mapping[str, Array]], dict[str, Array]] | None:
+def _runtime_engine(
+    model: onnx.ModelProto, source: ModelSource
+) -> Callable[[Mapping[str, Array]], dict[str, Array]] | None:
+    base = Path(source.folder).absolute() if source.folder else None
     try:
-        return open_session(ModelSource(model, None, "float64 reference"), optimize=False).run
+        return open_session(ModelSource(model, None, "float64 reference", base), optimize=False).run
     except (MariError, RunError):
         return None
 
@@ -86,30 +92,33 @@ def _interpreter(model: onnx.ModelProto, size: int) -> Callable[[Mapping[str, Ar
     return run
 
 
-def to_double(source: ModelSource) -> onnx.ModelProto:
+def to_double(source: ModelSource, tables: frozenset[str] = frozenset()) -> onnx.ModelProto:
     """A copy of the model with every float type widened to double.
 
     Args:
         source: the model; external weights are read.
+        tables: weights that stay as they are, where they are; the rows looked up in them are widened.
 
     Returns:
-        The double precision model, weights inline.
+        The double precision model, weights but those tables inline.
     """
-    model = with_weights(source)
+    model = with_weights(source, tables)
+    widen_rows(model.graph, tables)
     for graph in all_graphs(model.graph):
-        _widen_graph(graph)
+        _widen_graph(graph, tables)
     for function in model.functions:
         for node in function.node:
             _widen_node(node)
     return model
 
 
-def _widen_graph(graph: onnx.GraphProto) -> None:
+def _widen_graph(graph: onnx.GraphProto, tables: frozenset[str]) -> None:
     del graph.value_info[:]  # stale after the change, and not needed
     for info in (*graph.input, *graph.output):
         _widen_type(info.type)
     for tensor in graph.initializer:
-        _widen_tensor(tensor)
+        if tensor.name not in tables:
+            _widen_tensor(tensor)
     for node in graph.node:
         _widen_node(node)
 

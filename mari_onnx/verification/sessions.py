@@ -122,12 +122,12 @@ def _is_bfloat16(info: onnx.ValueInfoProto) -> bool:
     return bool(info.type.tensor_type.elem_type == TensorProto.BFLOAT16)
 
 
-def with_weights(source: ModelSource) -> onnx.ModelProto:
-    """A copy of the model that may be changed, with its weights inline."""
+def with_weights(source: ModelSource, but: frozenset[str] = frozenset()) -> onnx.ModelProto:
+    """A copy of the model that may be changed, with its weights inline, but for some."""
     copy = onnx.ModelProto()
     copy.CopyFrom(source.proto)
     for tensor in all_tensors(copy.graph):
-        if external_data_helper.uses_external_data(tensor):
+        if external_data_helper.uses_external_data(tensor) and tensor.name not in but:
             load_inline(tensor, source.folder)
     return copy
 

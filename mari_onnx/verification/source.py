@@ -139,9 +139,13 @@ def item_bytes(elem_type: int) -> int:
         return 8
 
 
-def weight_bytes(proto: onnx.ModelProto) -> int:
-    """The size of all weights, from shapes alone."""
-    return sum(math.prod(tensor.dims) * item_bytes(tensor.data_type) for tensor in all_tensors(proto.graph))
+def weight_bytes(proto: onnx.ModelProto, but: frozenset[str] = frozenset()) -> int:
+    """The size of all weights but some, from shapes alone."""
+    return sum(
+        math.prod(tensor.dims) * item_bytes(tensor.data_type)
+        for tensor in all_tensors(proto.graph)
+        if tensor.name not in but
+    )
 
 
 def small_array(tensor: onnx.TensorProto, folder: str) -> Array | None:

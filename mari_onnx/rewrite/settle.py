@@ -1,0 +1,77 @@
+"""Sizes settled: what follows from the sizes of the inputs is built from them directly, not by the model's ladder.
+
+Exporters write ``Shape -> Gather -> Mul -> Unsqueeze -> Concat`` in front of Reshape, Expand and Tile, often beginning at
+a user tensor, which has one row now. The entries are known as expressions; they are built anew as constants, or from the
+sizes of an item input, and the ladder falls away with the Expand that it would have needed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from mari_onnx.analysis.content import INTEGERS
+from mari_onnx.analysis.facts import Content, Fact
+from mari_onnx.ir.graph import Node
+from mari_onnx.rewrite.workspace import Workspace
+
+SIZES_RULE = "sizes"
+
+
+def settle_sizes(workspace: Workspace) -> None:
+    """Replaces every value whose entries are known, where something other than such a value is made of it."""
+    for node in workspace.graph.sorted_nodes():
+        if node not in workspace.graph or node.domain:
+            continue
+        if node.op == "Reshape" and _has_open_target(node, workspace):
+            _close_target(node, workspace)
+        elif len(node.outputs) == 1 and _is_frontier(node, workspace):
+            _build(node, workspace)
+    workspace.settle()
+
+
+def _has_open_target(node: Node, workspace: Workspace) -> bool:
+    content, shape = workspace.fact(node.inputs[1]).content, workspace.fact(node.output).shape
+    if workspace.is_weight(node.inputs[1]) or shape is None or content is None:
+        return False
+    numbers = [d for d in shape if isinstance(d, int)]
+    return 0 not in numbers and len(numbers) >= len(shape) - 1
+
+
+def _close_target(node: Node, workspace: Workspace) -> None:
+    """A Reshape target as a constant with -1 where one size is open."""
+    workspace.working_for(node, SIZES_RULE)
+    shape = workspace.fact(node.output).shape or ()
+    target = workspace.weight(np.array([d if isinstance(d, int) else -1 for d in shape], np.int64))
+    workspace.reread(node, (node.inputs[0], target))
+
+
+def _is_frontier(node: Node, workspace: Workspace) -> bool:
+    """Whether a value of known entries is read by a node that makes something else of it."""
+    fact = workspace.fact(node.output)
+    if fact.content is None or fact.dtype not in INTEGERS or node.rule == SIZES_RULE:
+        return False
+    if workspace.graph.is_pinned(node.output):
+        return False
+    made = [v for c in workspace.graph.consumers(node.output) for v in c.outputs if v]
+    return any(workspace.fact(v).content is None for v in made)
+
+
+def _build(node: Node, workspace: Workspace) -> None:
+    fact = workspace.fact(node.output)
+    assert fact.content is not None
+    workspace.working_for(node, SIZES_RULE)
+    value = _value_of(fact, fact.content, workspace)
+    if value is not None and value != node.output:
+        workspace.replace(node, (value,))
+
+
+def _value_of(fact: Fact, content: Content, workspace: Workspace) -> str | None:
+    numbers = content.integers()
+    if numbers is not None:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(fact.dtype)
+        return workspace.weight(np.array(numbers, kind).reshape(content.shape))
+    if len(content.shape) > 1:
+        return None
+    vector = workspace.sizes.vector(content.items, fact.dtype)
+    return workspace.squeeze(vector, [0]) if vector is not None and not content.shape else vector
