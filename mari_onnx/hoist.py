@@ -15,7 +15,8 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.settle import settle_sizes
-from mari_onnx.rewrite.workspace import BROADCAST_RULE, Workspace
+from mari_onnx.rewrite.lifting import BROADCAST_RULE
+from mari_onnx.rewrite.workspace import Workspace
 
 
 def hoist(graph: Graph, analysis: Analysis) -> Workspace:
@@ -30,7 +31,7 @@ def hoist(graph: Graph, analysis: Analysis) -> Workspace:
     """
     workspace = Workspace(graph, analysis)
     for name in analysis.inputs.on(InputSide.USER):
-        if not workspace.can_repeat(workspace.fact(name)):
+        if not workspace.lifting.can_repeat(workspace.fact(name)):
             continue
         if graph.is_output(name):
             _take_first_row(workspace, name)
@@ -67,7 +68,7 @@ def _narrow_input(workspace: Workspace, name: str) -> None:
     repeated = graph.unique_name(f"{name}/repeated")
     consumers = graph.consumers(name)
     workspace.facts[name] = _one_row(fact)
-    workspace.repeat(name, repeated, fact)
+    workspace.lifting.repeat(name, repeated, fact)
     for consumer in consumers:
         order = graph.order(consumer)
         graph.remove(consumer)

@@ -68,7 +68,9 @@ def _content(path: Path) -> bytes:
         if path.is_dir():
             raise ModelError(f"{path} is a directory, not an ONNX file")
         if path.stat().st_size > LARGEST_FILE:
-            raise ModelError(f"{path} is over 2 GiB, which no ONNX file can be: store its weights outside, in a data file")
+            raise ModelError(
+                f"{path} is over 2 GiB, which no ONNX file can be: store its weights outside, in a data file"
+            )
         return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

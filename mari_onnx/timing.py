@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from mari_onnx.errors import MariError, ModelError
@@ -44,6 +45,7 @@ class Timing:
         return self.before / self.after if self.after else float("inf")
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values."""
         return {**asdict(self), "speedup": self.speedup}
 
 
@@ -78,7 +80,7 @@ def measure(
         except Exception as error:  # the runtime has a class for each status code and no common base
             failure = failure or runtime_message(error)
             continue
-        times = _in_turn((lambda: before.run(None, full), lambda: after.run(None, single)), seconds)
+        times = _in_turn((partial(before.run, None, full), partial(after.run, None, single)), seconds)
         medians = [statistics.median(t) * 1e3 for t in times]
         return Timing(rows, medians[0], medians[1], len(times[0]), 1)
     raise ModelError(f"the time could not be measured at {rows} candidates: {failure}")

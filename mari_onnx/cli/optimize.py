@@ -8,10 +8,11 @@ from typing import Any
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, count, factor, milliseconds, table
+from mari_onnx.cli.tables import console, line, count, factor, milliseconds, table
 from mari_onnx.errors import UsageError
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import OptimizeResult, run as optimize
+from mari_onnx.pipeline import OptimizeResult
+from mari_onnx.pipeline import run as optimize
 from mari_onnx.runtime import onnxruntime
 from mari_onnx.save import ExternalData, Output
 from mari_onnx.timing import Timing, try_to_measure
@@ -88,15 +89,15 @@ def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing:
     out.print(table(("", "before", "after", ""), _rows(result, timing), numbers=(1, 2)))
     out.print()
     rewrites = ", ".join(f"{name} {times}" for name, times in report.rewrites.items())
-    out.print(f"rewrites: {rewrites or 'none'}")
+    line(out, f"rewrites: {rewrites or 'none'}")
     if args.verbose:
         for applied in result.applied:
-            out.print(f"  {applied.step}. {applied.rule} at {applied.node}: {applied.algebra}")
-    out.print(result.verification.summary() if result.verification is not None else "not verified")
+            line(out, f"  {applied.step}. {applied.rule} at {applied.node}: {applied.algebra}")
+    line(out, result.verification.summary() if result.verification is not None else "not verified")
     if args.verbose and result.verification is not None:
-        for line in result.verification.outputs:
-            out.print(f"  {line.name}: max abs error {line.max_abs}, scale {line.scale}")
-    out.print(f"written: {target}")
+        for one in result.verification.outputs:
+            line(out, f"  {one.name}: max abs error {one.max_abs}, scale {one.scale}")
+    line(out, f"written: {target}")
 
 
 def _rows(result: OptimizeResult, timing: Timing | None) -> list[tuple[str, str, str, str]]:

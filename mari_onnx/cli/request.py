@@ -17,9 +17,7 @@ from mari_onnx.pipeline import Options
 def options_of(args: argparse.Namespace, **more: Any) -> Options:
     """What ``optimize`` and ``explain`` have in common."""
     disabled = [name.strip() for text in args.disable for name in text.split(",") if name.strip()]
-    return Options(
-        user_inputs=args.user, item_inputs=args.item, disable=disabled, candidates=args.candidates, **more
-    )
+    return Options(user_inputs=args.user, item_inputs=args.item, disable=disabled, candidates=args.candidates, **more)
 
 
 def comparison_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -42,9 +40,10 @@ def read_samples(path: str | None) -> Mapping[str, np.ndarray] | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise ValueError("it holds a single array")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it holds a single array")
+        with loaded as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UsageError(f"--samples {path}: no such file") from None

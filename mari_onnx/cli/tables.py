@@ -21,6 +21,11 @@ def console() -> Console:
     return Console(file=sys.stdout, width=None if narrow else WIDE, highlight=False, emoji=False, markup=False)
 
 
+def line(out: Console, text: str, style: str = "") -> None:
+    """A line that is never broken, so that it can be found and copied."""
+    out.print(text, style=style, soft_wrap=True)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> Table:
     """A table without frame.
 

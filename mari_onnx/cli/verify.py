@@ -7,7 +7,7 @@ import argparse
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, table
+from mari_onnx.cli.tables import console, line, table
 from mari_onnx.load import load_model
 from mari_onnx.verification import OutputReport, VerifyReport, verify
 
@@ -32,9 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         status = "done" if report.passed else "verification failed"
         emit(
-            document(
-                "verify", status, original=args.original, optimized=args.optimized, verification=report.to_json()
-            ),
+            document("verify", status, original=args.original, optimized=args.optimized, verification=report.to_json()),
             args.json,
         )
     if args.json != "-" and not (args.quiet and report.passed):
@@ -47,7 +45,7 @@ def _show(report: VerifyReport) -> None:
     columns = ("output", "max abs error", "max rel error", "float64: before", "after", "")
     out.print(table(columns, [_row(o) for o in report.outputs], numbers=(1, 2, 3, 4)))
     out.print()
-    out.print(report.summary())
+    line(out, report.summary())
 
 
 def _row(output: OutputReport) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-
 PACKED = ("int4", "uint4", "int2", "uint2", "float4")
 
 
@@ -56,7 +55,7 @@ def byte_size(tensor: TensorProto) -> int:
         return 0
     if item.hasobject or item.name.startswith(PACKED):
         return 0
-    return math.prod(tensor.dims) * item.itemsize
+    return int(math.prod(tensor.dims) * item.itemsize)
 
 
 def read_external(tensor: TensorProto, folder: Path) -> np.ndarray:

@@ -62,9 +62,22 @@ class SizeBuilder:
 
     def along(self, rank: int, index: int) -> str:
         """Ones, with the number of candidates in one place: what Expand and Tile need."""
+        whole = self._given(rank, index)
+        if whole is not None:
+            return whole
         vector = self.vector([CANDIDATES if i == index else 1 for i in range(rank)])
         assert vector is not None
         return vector
+
+    def _given(self, rank: int, index: int) -> str | None:
+        """The shape of an item input that is nothing but ones and the number of candidates."""
+        workspace = self._workspace
+        for name in workspace.inputs.on(InputSide.ITEM):
+            dims = workspace.graph.inputs[name].type.tensor_type.shape.dim
+            ones = [d.HasField("dim_value") and d.dim_value == 1 for d in dims]
+            if len(ones) == rank and workspace.inputs.axes[name] == index and sum(ones) == rank - 1 and not ones[index]:
+                return workspace.emit("Shape", [name])
+        return None
 
     def cut(self, value: str, start: int, end: int) -> str:
         """Some entries of a one-dimensional value."""
@@ -90,13 +103,21 @@ class SizeBuilder:
             kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
             return workspace.weight(np.array([int(dim)], kind), "mari/sizes")
         if dim.is_Symbol:
-            name, index = self._sources[dim]
-            entry = self.cut(workspace.emit("Shape", [name]), index, index + 1)
+            entry = self._size_of(*self._sources[dim])
             return entry if dtype == onnx.TensorProto.INT64 else workspace.emit("Cast", [entry], to=dtype)
         if dim.is_Pow:
             base, exponent = dim.as_base_exp()
             return self._combined("Mul", [base] * int(exponent), dtype)
         return self._combined("Mul" if isinstance(dim, sympy.Mul) else "Add", list(dim.args), dtype)
+
+    def _size_of(self, name: str, index: int) -> str:
+        """One size of an input, as a vector with one entry."""
+        workspace = self._workspace
+        if len(workspace.graph.inputs[name].type.tensor_type.shape.dim) == 1:
+            return workspace.emit("Shape", [name])
+        if workspace.opset >= 15:
+            return workspace.emit("Shape", [name], start=index, end=index + 1)
+        return self.cut(workspace.emit("Shape", [name]), index, index + 1)
 
     def _combined(self, op: str, parts: Sequence[Dim], dtype: int) -> str:
         total = self._entry(parts[0], dtype)

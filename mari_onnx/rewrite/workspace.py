@@ -17,17 +17,15 @@ import numpy as np
 import onnx
 
 from mari_onnx.analysis.analyze import Analysis, Judge
-from mari_onnx.analysis.facts import CandidateAxis, Fact
-from mari_onnx.analysis.transfer import Change, SetAttribute, SetEntry, SetInput
+from mari_onnx.analysis.facts import Fact
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.dims import Dim, same
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
+from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
 from mari_onnx.rewrite.sizes import SizeBuilder
 
 SHARED_WEIGHT_BYTES = 1 << 12
 """Constants up to this size are compared by value, so that equal ones are stored once."""
-
-BROADCAST_RULE = "hoist"
 
 
 class Workspace:
@@ -51,6 +49,7 @@ class Workspace:
         self.singles: dict[str, str] = {}
         self._repeated: dict[str, tuple[str, ...]] = {}
         self.sizes = SizeBuilder(self)
+        self.lifting = Lifting(self)
         self._fresh: dict[Node, None] = {}
         self._made: dict[Any, tuple[str, ...]] = {}
         self._constants: dict[Any, str] = {}
@@ -107,15 +106,15 @@ class Workspace:
             return self._constants[key]
         name = self.graph.unique_name(hint or f"{self._stem}/constant")
         self.graph.add_weight(name, Weight.of(array))
-        self._record(self.facts, name, self.judge.weight_fact(name))
+        self.record(self.facts, name, self.judge.weight_fact(name))
         if key is not None:
-            self._record(self._constants, key, name)
+            self.record(self._constants, key, name)
         return name
 
     def cached_weight(self, key: tuple[Any, ...], make: Any, hint: str) -> str:
         """A constant cut from others; asked for again under the same key, it is the same one."""
         if key not in self._constants:
-            self._record(self._constants, key, self.weight(make(), hint))
+            self.record(self._constants, key, self.weight(make(), hint))
         return self._constants[key]
 
     def emit(self, op: str, inputs: Sequence[str], *, domain: str = "", **attrs: Any) -> str:
@@ -149,12 +148,12 @@ class Workspace:
         if any(not f.dtype for f in facts):
             raise RuleError(f"rule {self._rule}: {node.where()} cannot be typed on inputs {list(inputs)}")
         for name, fact in zip(names, facts, strict=True):
-            self._record(self.facts, name, fact)
-        if self._may_lift(node, facts):
-            self._lift(node, facts)
+            self.record(self.facts, name, fact)
+        if self.lifting.is_liftable(node, facts):
+            self.lifting.build(node, facts)
         else:
-            self._insert(node)
-        self._record(self._made, key, names)
+            self.insert(node)
+        self.record(self._made, key, names)
         return names
 
     def reshape(self, value: str, shape: Sequence[Dim]) -> str:
@@ -179,7 +178,8 @@ class Workspace:
             return self.emit("Squeeze", [value], axes=list(axes))
         return self.emit("Squeeze", [value, self.weight(np.array(axes, np.int64), "mari/axes")])
 
-    def _insert(self, node: Node) -> None:
+    def insert(self, node: Node) -> None:
+        """Adds a node whose facts are known."""
         self.graph.insert(node, (*self._place, next(self._serial)))
         self._suspects[node] = None
         self._fresh[node] = None
@@ -190,140 +190,36 @@ class Workspace:
 
     # -- sinking the Expand ----------------------------------------------------------------------------------------
 
-    def _may_lift(self, node: Node, facts: Sequence[Fact]) -> bool:
-        """Whether the node can run for one candidate: all it makes is user-side or shared, from user-side inputs."""
-        used = [f for name, f in zip(node.outputs, facts, strict=True) if name]
-        if node.domain or node.op in ("Shape", "Size") or any(f.opaque for f in used):
-            return False
-        if any(f.axis is not None and f.varies for f in used):
-            return False
-        if any(self.facts[v].axis is not None and v not in self.singles for v in node.inputs if v):
-            return False
-        if not all(self.can_repeat(f) for f in used if f.is_user):
-            return False
-        return any(f.is_user for f in used) or any(v in self.singles for v in node.inputs)
-
     def lift(self, node: Node) -> bool:
         """Replaces a node of the graph by its form for one candidate, with an Expand behind it.
 
         Returns:
-            Whether the node was user-side and not lifted yet.
+            Whether the node was user-side, was not lifted yet, and could be.
         """
         facts = [self.facts[v] if v else Fact() for v in node.outputs]
-        if any(v in self.singles for v in node.outputs) or not self._may_lift(node, facts):
+        if any(v in self.singles for v in node.outputs) or not self.lifting.is_liftable(node, facts):
             return False
-        if self._is_broadcast(node):
+        if self.lifting.is_repetition(node):
             self.note_single(node.output, node.inputs[0])
             return True
-        order, rule, stem, place = self.graph.order(node), self._rule, self._stem, self._place
-        self._drop(node)
-        self._place, self._rule, self._stem = order, BROADCAST_RULE, node.name or node.output
-        self._lift(node, facts)
-        self._place, self._rule, self._stem = place, rule, stem
+        mark, before = self.graph.mark(), (self._place, self._rule, self._stem)
+        order = self.graph.order(node)
+        try:
+            self._drop(node)
+            self._place, self._rule, self._stem = order, BROADCAST_RULE, node.name or node.output
+            self.lifting.build(node, facts)
+        except RuleError:
+            # A size it needs cannot be computed: the node stays as it is.
+            self.graph.roll_back(mark)
+            return False
+        finally:
+            self._place, self._rule, self._stem = before
         return True
-
-    def _is_broadcast(self, node: Node) -> bool:
-        """Whether the node itself does nothing but repeat a value for every candidate."""
-        if node.op not in ("Expand", "Tile") or node.domain:
-            return False
-        source, result = self.facts[node.inputs[0]], self.facts[node.output]
-        if source.axis is not None or source.shape is None or result.single_shape is None:
-            return False
-        return len(source.shape) == len(result.single_shape) and all(map(same, source.shape, result.single_shape))
-
-    def _lift(self, node: Node, facts: Sequence[Fact]) -> None:
-        """Adds the node for one candidate, and repeats what has a candidate axis under the node's own names."""
-        given = tuple(self.facts[v] if v else None for v in node.inputs)
-        claim = self.judge.claim(node, given, tuple(f.shape for f in facts))
-        single = replace(node, inputs=tuple(self.single(v) for v in node.inputs), rule=self._rule or node.rule)
-        for change in claim.changes:
-            single = self._changed(single, change)
-        names = []
-        for value, fact in zip(node.outputs, facts, strict=True):
-            name = self.graph.unique_name(f"{value}/once") if value and fact.is_user else value
-            names.append(name)
-            if name != value:
-                self._record(self.facts, name, replace(fact, shape=fact.single_shape, axis=None, varies=False))
-        single = replace(single, outputs=tuple(names))
-        self._insert(single)
-        for value, fact, name in zip(node.outputs, facts, names, strict=True):
-            if name != value:
-                self.repeat(name, value, fact)
-
-    def repeat(self, once: str, value: str, fact: Fact) -> None:
-        """Makes ``value``, the repetition of ``once`` for every candidate; ``fact`` is that of ``value``."""
-        axis = fact.axis
-        assert axis is not None and fact.shape is not None
-        rank = len(fact.shape)
-        if axis.is_whole:
-            self._add("Expand", (once, self.sizes.along(rank, axis.index)), value)
-        elif same(axis.outer, 1):
-            self._add("Tile", (once, self.sizes.along(rank, axis.index)), value)
-        else:
-            self._repeat_inside(once, value, fact.shape, axis)
-        self._record(self.facts, value, fact)
-        self.note_single(value, once)
 
     def note_single(self, value: str, once: str) -> None:
         """Remembers that ``value`` is ``once`` repeated for every candidate."""
-        self._record(self.singles, value, once)
-        self._record(self._repeated, once, (*self._repeated.get(once, ()), value))
-
-    def _repeat_inside(self, once: str, value: str, shape: Sequence[Dim], axis: CandidateAxis) -> None:
-        """Repeats each of the outer blocks of an axis: reshape, repeat, reshape back."""
-        k = axis.index
-        apart = (*shape[:k], axis.outer, 1, axis.inner, *shape[k + 1 :])
-        blocks, wide = self.graph.unique_name(f"{value}/blocks"), self.graph.unique_name(f"{value}/wide")
-        target, whole = self.sizes.vector(apart), self.sizes.vector(shape)
-        assert target is not None and whole is not None
-        once_fact = replace(self.facts[once], content=None)
-        self._add("Reshape", (once, target), blocks)
-        self._record(self.facts, blocks, replace(once_fact, shape=apart))
-        self._add("Expand", (blocks, self.sizes.along(len(apart), k + 1)), wide)
-        inside = CandidateAxis(k + 1)
-        self._record(self.facts, wide, replace(once_fact, shape=_at(apart, inside), axis=inside))
-        self.note_single(wide, blocks)
-        self._add("Reshape", (wide, whole), value)
-
-    def can_repeat(self, fact: Fact) -> bool:
-        """Whether a value can be repeated for every candidate: by its type, and by what its sizes follow from."""
-        axis = fact.axis
-        if axis is None or fact.shape is None or not self.judge.can_repeat(fact.dtype):
-            return False
-        if axis.is_whole or same(axis.outer, 1):
-            return True
-        return all(self.sizes.can_build(d) for d in (*fact.shape, axis.outer, axis.inner))
-
-    def _add(self, op: str, inputs: tuple[str, ...], output: str) -> None:
-        self._insert(Node(op, inputs, (output,), {}, "", f"{output}/{op}", rule=BROADCAST_RULE))
-
-    def _changed(self, node: Node, change: Change) -> Node:
-        if isinstance(change, SetAttribute):
-            return replace(node, attrs={**node.attrs, change.name: change.value}, source=None)
-        inputs = list(node.inputs)
-        if isinstance(change, SetInput):
-            inputs += [""] * (change.index + 1 - len(inputs))
-            inputs[change.index] = self.weight(np.array(change.values, np.int64))
-        else:
-            inputs[change.index] = self._with_entry(inputs[change.index], change)
-        return node.reading(inputs)
-
-    def _with_entry(self, value: str, change: SetEntry) -> str:
-        """A list of sizes with one entry replaced."""
-        fact = self.facts[value]
-        assert fact.content is not None
-        items = [*fact.content.items]
-        items[change.entry] = change.value
-        built = self.sizes.vector(items, fact.dtype)
-        if built is not None:
-            return built
-        entry = self.sizes.vector((change.value,), fact.dtype)
-        if entry is None:
-            raise RuleError(f"the size {change.value} cannot be computed from the inputs of the model")
-        before = self.sizes.cut(value, 0, change.entry)
-        after = self.sizes.cut(value, change.entry + 1, len(items))
-        parts = [before] * (change.entry > 0) + [entry] + [after] * (change.entry + 1 < len(items))
-        return self.emit("Concat", parts, axis=0) if len(parts) > 1 else entry
+        self.record(self.singles, value, once)
+        self.record(self._repeated, once, (*self._repeated.get(once, ()), value))
 
     # -- replacing -------------------------------------------------------------------------------------------------
 
@@ -362,7 +258,7 @@ class Workspace:
         if pinned:
             keeper = Node("Identity", (new,), (old,), {}, "", f"{old}/Identity", rule=self._rule)
             self.graph.insert(keeper, (*order, next(self._serial)))
-            self._record(self.facts, old, replace(self.facts[new]))
+            self.record(self.facts, old, replace(self.facts[new]))
             if new in self.singles:
                 self.note_single(old, self.singles[new])
             for consumer in self.graph.consumers(old):
@@ -378,7 +274,7 @@ class Workspace:
 
     def reread(self, node: Node, inputs: Iterable[str]) -> Node:
         """Lets a node read other values; its outputs stay what they are."""
-        by = replace(node.reading(inputs), rule=node.rule)
+        by = node.reading(inputs)
         self._substitute(node, by)
         return by
 
@@ -418,21 +314,16 @@ class Workspace:
         if any(v in self.singles for v in node.outputs):
             return
         facts = self._judged(node)
-        changed = [v for v, f in zip(node.outputs, facts, strict=True) if v and self.facts.get(v) != f]
+        changed = []
         for value, fact in zip(node.outputs, facts, strict=True):
-            if value:
-                self._record(self.facts, value, self._merged(self.facts.get(value), fact))
+            merged = _merged(self.facts.get(value), fact)
+            if value and merged != self.facts.get(value):
+                self.record(self.facts, value, merged)
+                changed.append(value)
         lifted = self.lift(node)
         for value in node.outputs if lifted else changed:
             for consumer in self.graph.consumers(value):
                 self._mark_stale(consumer)
-
-    @staticmethod
-    def _merged(old: Fact | None, new: Fact) -> Fact:
-        """What was known of the shape stays known, whatever the new inputs let one infer."""
-        if old is None or old.shape is None or old.opaque != new.opaque or old.axis != new.axis:
-            return new
-        return replace(new, shape=old.shape)
 
     def sweep(self) -> None:
         """Removes nodes that nothing needs any more."""
@@ -446,7 +337,7 @@ class Workspace:
 
     # -- taking back -----------------------------------------------------------------------------------------------
 
-    def _record(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+    def record(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Sets an entry of a table so that a roll-back restores it."""
         missing = key not in table
         before = table.get(key)
@@ -463,8 +354,11 @@ class Workspace:
         self._fresh.clear()
 
 
-def _at(shape: Sequence[Dim], axis: CandidateAxis) -> tuple[Dim, ...]:
-    return (*shape[: axis.index], axis.size, *shape[axis.index + 1 :])
+def _merged(old: Fact | None, new: Fact) -> Fact:
+    """What was known of the shape stays known, whatever the new inputs let one infer."""
+    if old is None or old.shape is None or old.opaque != new.opaque or old.axis != new.axis:
+        return new
+    return replace(new, shape=old.shape)
 
 
 def _frozen(attrs: Mapping[str, Any]) -> tuple[Any, ...]:

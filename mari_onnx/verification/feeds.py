@@ -12,7 +12,14 @@ import onnx
 from mari_onnx.errors import UsageError
 from mari_onnx.verification.draws import Caution, draw_array
 from mari_onnx.verification.ranges import InputRange, derive_ranges
-from mari_onnx.verification.signature import InputInfo, Inputs, UserInput, original_inputs, parse_user_inputs, stated_axes
+from mari_onnx.verification.signature import (
+    InputInfo,
+    Inputs,
+    UserInput,
+    original_inputs,
+    parse_user_inputs,
+    stated_axes,
+)
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OPEN_SIZE = 4  # for symbolic dimensions other than the batch

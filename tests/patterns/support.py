@@ -137,7 +137,11 @@ def rule_named(name: str) -> AnyRule:
 @contextmanager
 def keeping_everything() -> Iterator[None]:
     """Every application is kept, also one that only makes the graph larger (another rule would make use of it)."""
-    with mock.patch.object(engine, "MIN_GAIN", -math.inf):
+    with (
+        mock.patch.object(engine, "MIN_GAIN", -math.inf),
+        mock.patch.object(engine, "EARLY_LOSS", math.inf),
+        mock.patch.object(engine._Engine, "_enabled", lambda self, kept: True),
+    ):
         yield
 
 

@@ -273,7 +273,7 @@ def test_an_operand_of_items_that_is_read_whole() -> None:
 
 
 def test_not_where_parts_cross() -> None:
-    text = """score (float[B,3] user, float[B,2] item, float[B,2] user2, float[B,3] item2) => (float[B,5] y) {
+    text = """score (float[B,3] user, float[B,2] item, float[B,3] user2, float[B,2] item2) => (float[B,5] y) {
         x = Concat<axis = 1>(user, item)
         z = Concat<axis = 1>(item2, user2)
         y = Mul(x, z)

@@ -367,4 +367,4 @@ def test_any_product(sides: list[str], sizes: list[int], lead: list[int], op: st
         }}""",
         batches=(0, 1, 2, 7),
     )
-    assert outcome.times == ("user" in sides)
+    assert outcome.times == any(side == "user" and size for side, size in zip(sides, sizes, strict=False))

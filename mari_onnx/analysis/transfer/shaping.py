@@ -121,6 +121,11 @@ def unsqueeze(call: Call) -> Claim:
     return call.moved(axis.at(kept[axis.index]))
 
 
+def _is_all(call: Call, size: Dim, axis: CandidateAxis) -> bool:
+    """Whether a size is that of the whole candidate axis."""
+    return same(size, axis.size) or (call.batch is not None and same(size, axis.single * call.batch))
+
+
 def _candidate_entries(items: Sequence[Dim]) -> list[int]:
     return [i for i, d in enumerate(items) if mentions_candidates(d)]
 
@@ -138,6 +143,9 @@ def expand(call: Call) -> Claim:
             return call.opaque("repeats along a second axis as often as there are candidates")
         if entry < 0 or same(entries[entry], 1):
             return call.moved(axis.at(index))
+        if not _is_all(call, entries[entry], axis):
+            # With one candidate, the axis would be stretched to a number of entries that is not that of candidates.
+            return call.opaque("repeats to a size that may not be the number of candidates")
         return call.moved(axis.at(index), SetEntry(1, entry, 1))
     if len(wide) != 1:
         return call.opaque(SIZES_UNKNOWN) if wide else call.moved(None)
@@ -252,7 +260,7 @@ def _keeps_all(call: Call, position: int, axis: CandidateAxis) -> bool:
     end = ends.items[position]
     if isinstance(end, int) and end >= _FULL_END:
         return True
-    return same(end, axis.size) or (call.batch is not None and same(end, axis.single * call.batch))
+    return _is_all(call, end, axis)
 
 
 def pad(call: Call) -> Claim:

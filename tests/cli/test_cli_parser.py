@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import mari_onnx
+from mari_onnx.cli.parser import make_parser
+
+VERBS = ("optimize", "explain", "verify", "rules")
+HEAVY = ("onnx", "numpy", "onnxruntime", "networkx", "rich", "sympy", "onnx_graphsurgeon")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["optimize", "--help"], []])
+def test_help_imports_nothing_heavy(args):
+    code = (
+        "import sys; from mari_onnx.cli import main; status = main(sys.argv[2:]);"
+        "print([name for name in sys.argv[1].split(',') if name in sys.modules], status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, ",".join(HEAVY), *args], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"[] {0 if args else 2}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_examples(cli, verb):
+    done = cli(verb, "--help")
+    assert done.status == 0
+    assert "example" in done.out
+    assert f"mari-onnx {verb}" in done.out.split("example", 1)[1]
+
+
+def test_version(cli):
+    assert cli("--version").out == f"mari-onnx {mari_onnx.__version__}\n"
+
+
+def test_no_arguments_show_the_help_and_fail(cli):
+    done = cli()
+    assert (done.status, done.out) == (2, "")
+    assert "optimize" in done.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nothing"],
+        ["optimize"],
+        ["optimize", "a", "b", "--unknown"],
+        ["optimize", "a", "b", "--batch", "0"],
+        ["optimize", "a", "b", "--batch", "1,x"],
+        ["optimize", "a", "b", "--seeds", "0"],
+        ["optimize", "a", "b", "--rtol", "-1"],
+        ["optimize", "a", "b", "--atol", "nan"],
+        ["optimize", "a", "b", "--external-data", "burn"],
+        ["verify", "a"],
+        ["rules", "a"],
+    ],
+)
+def test_wrong_usage_is_status_2(cli, args):
+    done = cli(*args)
+    assert done.status == 2
+    assert done.out == ""
+    assert "usage" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_every_option_says_what_it_does():
+    (verbs,) = (a for a in make_parser()._actions if hasattr(a, "choices") and a.choices)
+    for name, parser in verbs.choices.items():
+        for action in parser._actions:
+            assert action.help, f"{name}: {action.option_strings or action.dest}"

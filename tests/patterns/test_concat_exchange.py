@@ -1,0 +1,121 @@
+"""[[u, i]_a, [v, j]_a]_b = [[u, v]_b, [i, j]_b]_a."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.patterns.support import apply, typed
+
+RULE = "concat-exchange"
+
+
+# -- fires -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(1, 2), (-2, -1), (2, 1)])
+def test_history_and_item_of_two_features(inner: int, outer: int) -> None:
+    turned = inner == 2
+    shapes = ["4,3", "1,3", "4,2", "1,2"]
+    if turned:
+        shapes = [",".join(reversed(s.split(","))) for s in shapes]
+    u, i, v, j = shapes
+    outcome = apply(
+        RULE,
+        f"""score (float[B,{u}] user, float[B,{i}] item, float[B,{v}] user2, float[B,{j}] item2)
+        => (float[B,5,5] y) {{
+            x = Concat<axis = {inner}>(user, item)
+            z = Concat<axis = {inner}>(user2, item2)
+            y = Concat<axis = {outer}>(x, z)
+        }}""",
+    )
+    assert outcome.times == 1
+    last = next(node for node in outcome.of("Concat") if "y" in node.output)
+    assert len(last.input) == 2
+
+
+def test_several_user_parts_in_a_run() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,2,3] user, float[B,2,3] user2, float[B,1,3] item, float[B,4,2] user3, float[B,1,2] item2)
+        => (float[B,5,5] y) {
+            x = Concat<axis = 1>(user, user2, item)
+            z = Concat<axis = 1>(user3, item2)
+            y = Concat<axis = 2>(x, z)
+        }""",
+    )
+    assert outcome.times == 1
+
+
+# -- does not fire -----------------------------------------------------------------------------------------------------
+
+
+def test_not_on_the_same_axis() -> None:
+    text = """score (float[B,3] user, float[B,2] item, float[B,3] user2, float[B,2] item2) => (float[B,10] y) {
+        x = Concat<axis = 1>(user, item)
+        z = Concat<axis = 1>(user2, item2)
+        y = Concat<axis = 1>(x, z)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_where_they_are_cut_elsewhere() -> None:
+    text = """score (float[B,4,3] user, float[B,1,3] item, float[B,3,2] user2, float[B,2,2] item2) => (float[B,5,5] y) {
+        x = Concat<axis = 1>(user, item)
+        z = Concat<axis = 1>(user2, item2)
+        y = Concat<axis = 2>(x, z)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_where_one_operand_is_no_concat() -> None:
+    text = """score (float[B,4,3] user, float[B,1,3] item, float[B,5,2] item2) => (float[B,5,5] y) {
+        x = Concat<axis = 1>(user, item)
+        y = Concat<axis = 2>(x, item2)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_where_the_candidates_are_joined() -> None:
+    text = """score (float[B,3] user, float[B,3] item, float[B,3] user2, float[B,3] item2) => (float[M,6] y) {
+        x = Concat<axis = 0>(user, item)
+        z = Concat<axis = 0>(user2, item2)
+        y = Concat<axis = 1>(x, z)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+# -- any model ---------------------------------------------------------------------------------------------------------
+
+
+@given(
+    sides=st.lists(st.sampled_from(["user", "item"]), max_size=3),
+    widths=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    turned=st.booleans(),
+    data=st.data(),
+)
+def test_any_grid(sides: list[str], widths: list[int], turned: bool, data: st.DataObject) -> None:
+    """A grid of parts, cut alike; sides may differ from one to the next."""
+    sides = ["user", *sides, "item"]
+    heights = [data.draw(st.integers(1, 2)) for _ in sides]
+    inputs, nodes = [], []
+    for column, width in enumerate(widths):
+        names = []
+        for row, (side, height) in enumerate(zip(sides, heights, strict=True)):
+            name = f"{side if column == 0 or data.draw(st.booleans()) else 'item'}{row}{column}"
+            names.append(name)
+            inputs.append(f"{typed('float', ['B', *((width, height) if turned else (height, width))])} {name}")
+        nodes.append(f"x{column} = Concat<axis = {2 if turned else 1}>({', '.join(names)})")
+    joined = ", ".join(f"x{column}" for column in range(len(widths)))
+    total = (sum(widths), sum(heights)) if turned else (sum(heights), sum(widths))
+    newline = "\n"
+    outcome = apply(
+        RULE,
+        f"""score ({", ".join(inputs)}) => ({typed("float", ["B", *total])} y) {{
+            {newline.join(nodes)}
+            y = Concat<axis = {1 if turned else 2}>({joined})
+        }}""",
+        batches=(0, 1, 2, 7),
+    )
+    assert outcome.times == (len(widths) > 1)
