@@ -62,8 +62,8 @@ def copy_file(source: Path, target: Path, link: bool = False) -> bool:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             # This system, or this file system, copies plainly or not at all.
-            written.seek(0)
-            written.truncate()
+            os.lseek(read.fileno(), 0, os.SEEK_SET)
+            os.ftruncate(written.fileno(), 0)
             shutil.copyfileobj(read, written, CHUNK)
         written.flush()
         os.fsync(written.fileno())

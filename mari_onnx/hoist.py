@@ -14,8 +14,8 @@ from mari_onnx.analysis import Analysis, InputSide
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node
-from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.lifting import BROADCAST_RULE
+from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -52,7 +52,9 @@ def _take_first_row(workspace: Workspace, name: str) -> None:
     bounds = [workspace.weight(np.array([b], np.int64), "mari/row") for b in (0, 1, axis)]
     fact = workspace.fact(name)
     row = workspace.graph.unique_name(f"{name}/once")
-    workspace.graph.insert(Node("Slice", (name, *bounds), (row,), name=row, rule=BROADCAST_RULE), (-1, len(workspace.singles)))
+    workspace.graph.insert(
+        Node("Slice", (name, *bounds), (row,), name=row, rule=BROADCAST_RULE), (-1, len(workspace.singles))
+    )
     workspace.facts[row] = _one_row(fact)
     workspace.note_single(name, row)
 

@@ -25,7 +25,7 @@ FOLD_INPUT_LIMIT = 1 << 24
 
 
 def normalise(graph: Graph) -> Graph:
-    """Constants to weights, Identity and inference Dropout out of the way, constant expressions folded, dead code out."""
+    """Constants to weights, Identity and inference Dropout bypassed, constant expressions folded, dead code out."""
     for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, without_dead_nodes):
         graph = step(graph)
     return graph
@@ -44,6 +44,7 @@ def name_nodes(graph: Graph) -> Graph:
 
 
 def constants_to_weights(graph: Graph) -> Graph:
+    """Turns Constant nodes into weights."""
     weights, nodes = dict(graph.weights), []
     for node in graph.nodes:
         array = _constant_value(node)
@@ -106,7 +107,9 @@ def fold_constants(graph: Graph) -> Graph:
     weights, folded = dict(graph.weights), set()
     for node in foldable:
         outs = [o for o in node.outputs if o]
-        if all(isinstance(values.get(o), np.ndarray) and values[o].size <= FOLD_LIMIT for o in outs) and not any(map(graph.is_output, outs)):
+        if all(isinstance(values.get(o), np.ndarray) and values[o].size <= FOLD_LIMIT for o in outs) and not any(
+            map(graph.is_output, outs)
+        ):
             folded.add(node)
             weights |= {o: Weight.of(values[o]) for o in outs}
     return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
@@ -140,6 +143,7 @@ def _evaluated(graph: Graph, nodes: list[Node]) -> dict[str, np.ndarray]:
 
 
 def without_dead_nodes(graph: Graph) -> Graph:
+    """Leaves out nodes and weights that no output needs."""
     nodes = live_nodes(graph.sorted_nodes(), list(graph.outputs))
     needed = {v for n in nodes for v in n.reads} | set(graph.outputs)
     return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})

@@ -300,7 +300,7 @@ def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
 
 
 def _is_large(model: onnx.ModelProto) -> bool:
-    return model.ByteSize() > 1 << 30
+    return bool(model.ByteSize() > 1 << 30)
 
 
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -83,8 +83,9 @@ def probe(model: ModelLike, analysis: Analysis, feeds: Sequence[Feeds]) -> list[
     """
     from mari_onnx.load import load_model
 
-    exposed = _exposed(load_model(model).model, analysis)
-    run = session(exposed, threads=1, optimized=False)
+    loaded = load_model(model)
+    exposed = _exposed(loaded.model, analysis)
+    run = session(exposed, threads=1, optimized=False, folder=loaded.folder)
     names = [o.name for o in run.get_outputs() if o.type.startswith("tensor")]
     draws = [dict(zip(names, run.run(names, dict(f)), strict=True)) for f in feeds]
     counts = [_count(analysis, f) for f in feeds]

@@ -6,12 +6,42 @@ from dataclasses import replace
 
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
+from mari_onnx.rewrite.lifting import ONCE
 
 
 def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
     graph = without_keepers(fold_constants(without_dead_nodes(graph)))
-    return without_dead_nodes(graph)
+    return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
+
+
+def with_known_names(graph: Graph) -> Graph:
+    """Gives what is computed once the name that its repetition had, where that is gone."""
+    taken = {v for node in graph.nodes for v in (*node.reads, *node.outputs)} | {*graph.inputs, *graph.outputs}
+    names: dict[str, str] = {}
+    for node in graph.nodes:
+        for value in node.outputs:
+            known = value.removesuffix(ONCE)
+            if known != value and known not in taken and not graph.is_pinned(value):
+                names[value] = known
+                taken.add(known)
+    return rebuilt(graph, [_renamed(node, names) for node in graph.nodes]) if names else graph
+
+
+def with_unique_node_names(graph: Graph) -> Graph:
+    """ONNX Runtime takes two nodes of one name for an error."""
+    seen: set[str] = {n.name for n in graph.nodes if n.source is not None and n.source.name}
+    nodes = []
+    for node in graph.nodes:
+        if node.source is None or not node.source.name:
+            name, count = node.name or node.op, 1
+            while name in seen:
+                count += 1
+                name = f"{node.name}_{count}"
+            seen.add(name)
+            node = replace(node, name=name)
+        nodes.append(node)
+    return rebuilt(graph, nodes)
 
 
 def without_keepers(graph: Graph) -> Graph:

@@ -38,7 +38,7 @@ def is_product(node: Node, at: Workspace) -> bool:
     terms = left.split(",")
     if len(terms) != 2 or len(terms[1]) != 2 or not terms[0] or not at.is_weight(node.inputs[1]):
         return False
-    first, (k, n) = terms
+    first, k, n = terms[0], terms[1][0], terms[1][1]
     letters = first.replace("...", "")
     if len(set(letters)) != len(letters) or n in letters or k == n:
         return False

@@ -1,8 +1,8 @@
 """Operators that only rename sizes, one after the other::
 
-    Reshape( Unsqueeze( Transpose of axes of size 1 ( x ) ) )   ->   Reshape( x ), or x
+Reshape( Unsqueeze( Transpose of axes of size 1 ( x ) ) )   ->   Reshape( x ), or x
 
-    view(view(x)) = view(x)
+view(view(x)) = view(x)
 """
 
 from __future__ import annotations

@@ -85,6 +85,4 @@ def with_tables(folder: Path, rows: int = 2048, location: str = "tables.bin", na
             *weights(w=(2 * WIDTH, 64), b=(64,), v=(64, 1)),
         ],
     )
-    return save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / name
-    )
+    return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / name)

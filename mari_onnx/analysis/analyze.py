@@ -113,9 +113,10 @@ class Judge:
         node = call.node
         if known and node.op == "Dropout":
             return _located(node, TRANSFERS["Dropout"](call))
-        if any(f.sized for f in given) and not (node.op in SIZELESS and not node.domain):
-            if not (known and not any(call.fact(i).sized for i in SIZING.get(node.op, ()))):
-                return call.opaque(f"{node.where()}: depends on how many candidates there are")
+        sizeless = not node.domain and node.op in SIZELESS
+        unsized = known and not any(call.fact(i).sized for i in SIZING.get(node.op, ()))
+        if any(f.sized for f in given) and not sizeless and not unsized:
+            return call.opaque(f"{node.where()}: depends on how many candidates there are")
         if node.domain or node.captures or not self._types.knows(node) or _is_stateful(node):
             return call.opaque(f"{node.where()}: no transfer function for this operator")
         return call.moved(None)
@@ -201,7 +202,7 @@ class Analysis:
 
     facts: Mapping[str, Fact]
     inputs: Inputs
-    network: nx.DiGraph
+    network: nx.DiGraph[Node | str]
 
     def side(self, value: str) -> Side:
         return self.facts[value].side
@@ -211,9 +212,9 @@ class Analysis:
         return [name for name, fact in self.facts.items() if fact.side is side]
 
 
-def network_of(graph: Graph) -> nx.DiGraph:
+def network_of(graph: Graph) -> nx.DiGraph[Node | str]:
     """Values and nodes of a graph as a bipartite directed graph, in the order they can be run."""
-    network: nx.DiGraph = nx.DiGraph()
+    network: nx.DiGraph[Node | str] = nx.DiGraph()
     network.add_nodes_from((name, {"kind": "value"}) for name in (*graph.inputs, *graph.weights))
     for node in graph.sorted_nodes():
         network.add_node(node, kind="node")

@@ -8,6 +8,8 @@ from enum import Enum
 
 
 class InputSide(Enum):
+    """How an input is fed."""
+
     USER = "user"
     """One row per request, repeated for every candidate."""
     ITEM = "item"

@@ -11,7 +11,7 @@ from rich.console import Console
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import options_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, line, count, several, size, table
+from mari_onnx.cli.tables import console, count, line, several, size, table
 from mari_onnx.explain import Explanation, explain
 from mari_onnx.leftovers import Leftover
 from mari_onnx.load import load_model
@@ -78,8 +78,9 @@ def _rules(out: Console, found: Explanation, verbose: bool) -> None:
     rows = [(use.rule, str(use.times), f"{use.microseconds:.1f}", use.exactness, use.algebra) for use in found.rules]
     if rows:
         out.print(table(("rule", "times", "us saved", "", ""), rows, numbers=(1, 2)))
-    line(out, 
-        f"{count(before.flops)} FLOP become {count(after.flops)}, {several(before.nodes, 'node')} become {after.nodes}"
+    line(
+        out,
+        f"{count(before.flops)} FLOP become {count(after.flops)}, {several(before.nodes, 'node')} become {after.nodes}",
     )
     if verbose:
         for one in found.applied:

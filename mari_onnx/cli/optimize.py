@@ -8,7 +8,7 @@ from typing import Any
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, line, count, factor, milliseconds, table
+from mari_onnx.cli.tables import console, count, factor, line, milliseconds, table
 from mari_onnx.errors import UsageError
 from mari_onnx.load import load_model
 from mari_onnx.pipeline import OptimizeResult

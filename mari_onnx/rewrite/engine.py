@@ -30,6 +30,7 @@ JOINING = frozenset({"Concat", *BROADCASTING})
 
 GROUP_LOSS = 20.0
 """Microseconds that one reader of a Concat may cost while all of them are tried together."""
+TRIALS_PER_NODE = 10
 MIN_GAIN = 1e-6
 """Microseconds."""
 
@@ -86,7 +87,7 @@ def rewrite(
     rules: Sequence[AnyRule],
     model: CostModel,
     *,
-    max_trials: int = 100_000,
+    max_trials: int | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rewritten:
@@ -96,11 +97,12 @@ def rewrite(
         workspace: The graph; edited in place, valid after every application.
         rules: In the order in which they are tried at a node.
         model: Prices.
-        max_trials: How often rules may be tried.
+        max_trials: How often rules may be tried; by default in proportion to the size of the graph.
         limit: Stop after so many outermost applications (to find a guilty one).
         progress: Called with the number of nodes looked at and their number in all.
     """
-    engine = _Engine(workspace, rules, model, _Trials(max_trials), limit)
+    budget = TRIALS_PER_NODE * len(workspace.graph) + 1000 if max_trials is None else max_trials
+    engine = _Engine(workspace, rules, model, _Trials(budget), limit)
     engine.run(progress)
     trials = engine.trials
     return Rewritten(tuple(trials.applied), trials.refused, trials.left <= 0)
@@ -134,9 +136,7 @@ class _Engine:
         while self._pass(self.rules, 0, progress):
             pass
 
-    def _pass(
-        self, rules: dict[str, list[AnyRule]], depth: int, progress: Callable[[int, int], None] | None
-    ) -> bool:
+    def _pass(self, rules: dict[str, list[AnyRule]], depth: int, progress: Callable[[int, int], None] | None) -> bool:
         """Tries some rules once at every node; whether one was kept."""
         changed = False
         nodes = self.graph.nodes

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 BROADCAST_RULE = "hoist"
 """Nodes that were made by sinking an Expand bear this as the name of their rule."""
 
+ONCE = "/once"
+"""What is added to the name of a value for the one that holds it for a single candidate."""
+
 
 class Lifting:
     """Builds nodes for one candidate.
@@ -84,7 +87,7 @@ class Lifting:
             single = self._changed(single, change)
         names = []
         for value, fact in zip(node.outputs, facts, strict=True):
-            name = workspace.graph.unique_name(f"{value}/once") if value and fact.is_user else value
+            name = workspace.graph.unique_name(f"{value}{ONCE}") if value and fact.is_user else value
             names.append(name)
             if name != value:
                 once = replace(fact, shape=fact.single_shape, axis=None, varies=False)

@@ -1,8 +1,8 @@
 """Sizes settled: what follows from the sizes of the inputs is built from them directly, not by the model's ladder.
 
-Exporters write ``Shape -> Gather -> Mul -> Unsqueeze -> Concat`` in front of Reshape, Expand and Tile, often beginning at
-a user tensor, which has one row now. The entries are known as expressions; they are built anew as constants, or from the
-sizes of an item input, and the ladder falls away with the Expand that it would have needed.
+Exporters write ``Shape -> Gather -> Mul -> Unsqueeze -> Concat`` in front of Reshape, Expand and Tile, often beginning
+at a user tensor, which has one row now. The entries are known as expressions; they are built anew as constants, or from
+the sizes of an item input, and the ladder falls away with the Expand that it would have needed.
 """
 
 from __future__ import annotations

@@ -237,8 +237,9 @@ def apply(
     inputs = sides_of(model)
     workspace = at_work(model, inputs)
     with keeping_everything():
-        rewritten = rewrite(workspace, [rule_named(rules)] if isinstance(rules, str) else rules, CostModel())
-    assert not rewritten.exhausted
+        chosen = [rule_named(rules)] if isinstance(rules, str) else rules
+        rewritten = rewrite(workspace, chosen, CostModel(), max_trials=200)
+    assert not rewritten.exhausted, "the rule undoes its own work, or a model here is too large"
     result = write_model(without_dead_nodes(without_keepers(workspace.graph)))
     outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, inputs)
     assert model.SerializeToString(deterministic=True) == before, "the model that was handed in has changed"

@@ -1,4 +1,4 @@
-"""Operators that move, repeat or cut entries: where the candidate axis goes, and what their sizes are for one candidate."""
+"""Operators that move, repeat or cut entries: where the candidate axis goes, and their sizes for one candidate."""
 
 from __future__ import annotations
 

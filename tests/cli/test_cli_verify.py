@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from tests import rankers
+
+
+@pytest.fixture
+def result(cli, model, out):
+    assert cli("optimize", model, out, "--user", "user_x", "--no-benchmark", "--seeds", "1").status == 0
+    return out
+
+
+def test_equal_models(cli, model, result):
+    done = cli("verify", model, result)
+    assert done.status == 0
+    assert "score" in done.out
+    assert "verified: 1 output, 8 runs at batch 1, 2, 7, 64" in done.out
+
+
+def test_batches_and_seeds(cli, model, result):
+    done = cli("verify", model, result, "--batch", "3,5", "--seeds", "4", "--json", "-")
+    assert done.json["verification"]["batches"] == [3, 5]
+    assert done.json["verification"]["runs"] == 8
+
+
+def test_models_that_differ_are_status_1(cli, model, tmp_path):
+    other = rankers.ranker()
+    other.graph.initializer[1].CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(other.graph.initializer[1]) + 1, "b")
+    )
+    path = rankers.save(other, tmp_path / "other.onnx")
+    done = cli("verify", model, path)
+    assert done.status == 1
+    assert "FAILED: 1 of 1 outputs differ; score:" in done.out
+    quiet = cli("verify", model, path, "-q")
+    assert (quiet.status, quiet.err) == (1, "")
+    assert "FAILED" in quiet.out
+    assert cli("verify", model, path, "--json").json["status"] == "verification failed"
+
+
+def test_a_tolerance_can_be_given(cli, model, tmp_path):
+    other = rankers.ranker()
+    array = onnx.numpy_helper.to_array(other.graph.initializer[2])
+    other.graph.initializer[2].CopyFrom(onnx.numpy_helper.from_array(array * 1.01, "v"))
+    path = rankers.save(other, tmp_path / "other.onnx")
+    assert cli("verify", model, path).status == 1
+    assert cli("verify", model, path, "--rtol", "0.1", "--atol", "1").status == 0
+
+
+def test_external_data_is_found_beside_each_model(cli, tmp_path, out):
+    source = rankers.with_tables(tmp_path / "in")
+    assert cli("optimize", source, out, "--user", "user_id", "--no-benchmark", "-q").status == 0
+    assert cli("verify", source, out).status == 0
+
+
+def test_what_cannot_be_read_is_status_2(refused, model, tmp_path):
+    assert "no such file" in refused("verify", model, tmp_path / "no.onnx")
+    assert "no such file" in refused("verify", tmp_path / "no.onnx", model)
+
+
+def test_an_unknown_user_input(refused, model, result):
+    assert "'nobody'" in refused("verify", model, result, "--user", "nobody")

@@ -1,0 +1,153 @@
+"""What is told of a model: sides, rules, refusals, and what is still in the way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mari_onnx.explain import explain
+from mari_onnx.leftovers import Kind
+from mari_onnx.pipeline import Options
+from tests import rankers
+from tests.cli.conftest import cli  # noqa: F401  # a fixture
+
+OPTIONS = Options(user_inputs=["user_*"], candidates=100)
+BLOCKED = """
+g (float[B,64] user_x, float[B,64] item_x) => (float[B,1] score) {
+  x = Concat<axis=1>(user_x, item_x)
+  n = Hardmax<axis=1>(x)
+  h = MatMul(n, w)
+  score = MatMul(h, v)
+}
+"""
+RANDOM = """
+g (float[B,64] user_x, float[B,64] item_x) => (float[B,1] score) {
+  r = RandomNormalLike<seed=1.0>(user_x)
+  s = Mul(r, user_x)
+  h = MatMul(s, w)
+  x = Add(h, item_x)
+  score = MatMul(x, v)
+}
+"""
+
+
+def blocked():
+    return rankers.text(BLOCKED, w=(128, 64), v=(64, 1))
+
+
+def test_sides_and_shares_of_the_original():
+    found = explain(rankers.ranker(), OPTIONS)
+    assert found.inputs == {"user_x": "user", "item_x": "item"}
+    assert {side: share.nodes for side, share in found.sides.items()} == {
+        "shared": 0,
+        "user": 0,
+        "item": 0,
+        "cross": 4,
+        "opaque": 0,
+    }
+    assert found.sides["user"].values == 1
+    assert found.sides["cross"].flops == 2 * 100 * (68 * 32 + 32)
+
+
+def test_what_each_rule_did():
+    found = explain(rankers.ranker(), OPTIONS)
+    (use,) = [u for u in found.rules if u.rule == "split-product"]
+    assert (use.times, use.exactness) == (1, "reassociating")
+    assert use.algebra == "[u, i] W = u W_u + i W_i"
+    assert sum(u.times for u in found.rules) == len(found.applied)
+    assert found.report.rewrites["split-product"] == 1
+    assert found.leftovers == ()
+
+
+def test_why_rules_were_refused():
+    found = explain(rankers.text(rankers.BODY, w=(68, 32), b=(32,), v=(32, 1)), OPTIONS)
+    assert all(r.reason for r in found.refused)
+
+
+def test_a_product_of_mixed_rows_and_the_node_in_the_way():
+    found = explain(blocked(), OPTIONS)
+    (left, *_) = [one for one in found.leftovers if one.kind is Kind.MIXED]
+    assert left.node == "Hardmax 'n'"
+    assert left.nodes == ("MatMul 'h'",)
+    assert "50% of which are the user's" in left.reason
+    assert left.flops == 0.5 * 2 * 100 * 128 * 64
+
+
+def test_a_repeated_value_and_the_node_that_reads_it():
+    found = explain(blocked(), OPTIONS)
+    (left,) = [one for one in found.leftovers if one.kind is Kind.REPEATED]
+    assert left.node == "Concat 'x'"
+    assert "Hardmax 'n' wants user and item in one value" in left.reason
+    assert (left.elements, left.bytes) == (100 * 64, 100 * 64 * 4)
+
+
+def test_what_could_not_be_proven_and_the_operator_to_blame():
+    found = explain(rankers.text(RANDOM, w=(64, 64), v=(64, 1)), OPTIONS)
+    (left,) = [one for one in found.leftovers if one.kind is Kind.UNPROVEN]
+    assert left.node == "RandomNormalLike 'r'"
+    assert "random numbers" in left.reason
+    assert left.nodes == ("RandomNormalLike 'r'", "Mul 's'", "MatMul 'h'")
+    assert left.flops == 2 * 100 * 64 * 64
+
+
+def test_the_costliest_comes_first():
+    costs = [left.microseconds for left in explain(blocked(), OPTIONS).leftovers]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_an_output_that_repeats_a_user_value_is_no_leftover():
+    body = "g (float[B,4] user_x, float[B,4] item_x) => (float[B,4] a, float[B,4] b) { a = Neg(user_x) b = Add(a, item_x) }"
+    assert explain(rankers.text(body), OPTIONS).leftovers == ()
+
+
+def test_a_run_shows_what_was_not_proven():
+    body = """g (float[B,4] user_x, float[B,4] item_x) => (float[B,4] score) {
+        x = Concat<axis=1>(user_x, item_x) n = Hardmax<axis=0>(x) s = Split<axis=1>(n) score = Identity(x)
+    }"""
+    body = """g (float[B,4] user_x, float[B,4] item_x) => (float[B,8] score) {
+        zero = Sub(item_x, item_x) same = Add(zero, user_x) score = Concat<axis=1>(same, item_x)
+    }"""
+    found = explain(rankers.text(body), OPTIONS, run=True)
+    assert {f.value for f in found.findings} == {"zero", "same"}
+    assert not any(f.is_bug for f in found.findings)
+    assert explain(rankers.text(body), OPTIONS).findings is None
+
+
+def test_a_run_with_external_data(tmp_path):
+    found = explain(rankers.with_tables(tmp_path), OPTIONS, run=True)
+    assert not any(f.is_bug for f in found.findings)
+
+
+def test_json_holds_plain_values():
+    found = explain(blocked(), OPTIONS, run=True)
+    again = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert again["leftovers"][0]["kind"] in {"mixed", "repeated"}
+    assert again["sides"]["cross"]["nodes"] == 4
+
+
+class TestCommand:
+    @pytest.fixture
+    def path(self, tmp_path):
+        return rankers.save(blocked(), tmp_path / "m.onnx")
+
+    def test_text(self, cli, path, tmp_path):  # noqa: F811
+        done = cli("explain", path, "--user", "user_x")
+        assert done.status == 0, done.err
+        assert "user inputs: user_x" in done.out
+        assert "Hardmax 'n'" in done.out
+        assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+    def test_details(self, cli, path):  # noqa: F811
+        assert "Seen in a run" in cli("explain", path, "--user", "user_x", "--probe", "-v").out
+
+    def test_json(self, cli, path):  # noqa: F811
+        found = cli("explain", path, "--user", "user_x", "--json", "--probe").json
+        assert found["verb"] == "explain"
+        assert found["findings"] == []
+
+    def test_quiet(self, cli, path):  # noqa: F811
+        assert cli("explain", path, "--user", "user_x", "-q").out == ""
+
+    def test_trouble(self, cli, path):  # noqa: F811
+        assert cli("explain", path, "--user", "nobody").status == 2
