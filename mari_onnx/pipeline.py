@@ -76,13 +76,31 @@ class OptimizeResult:
         report: Figures before and after.
         verification: The comparison with the original; ``None`` where it was switched off.
         notes: Sentences for the user.
+        source: What it was made from.
     """
 
     model: onnx.ModelProto
     applied: tuple[Applied, ...]
     report: Report
+    source: Loaded = field(repr=False)
     verification: VerifyReport | None = None
     notes: tuple[str, ...] = field(default=())
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the model: complete and in one step, with the data files it needs beside it.
+
+        Args:
+            path: The file to write.
+            overwrite: Whether the source, or other data files in the way, may be replaced.
+
+        Raises:
+            MariError: It cannot be written there.
+        """
+        from mari_onnx.save import Output
+
+        with Output(path, self.source, overwrite=overwrite) as output:
+            output.stage(self.model)
+            output.commit()
 
 
 @dataclass(frozen=True)
@@ -151,7 +169,7 @@ def run(
         tell("verify")
         checked = _verified(loaded, options, rules, built, place, tell)
     notes = built.analysis.inputs.notes + (checked.notes if checked is not None else ())
-    return OptimizeResult(built.model, built.rewritten.applied, report, checked, notes)
+    return OptimizeResult(built.model, built.rewritten.applied, report, loaded, checked, notes)
 
 
 def _verified(

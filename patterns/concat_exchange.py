@@ -37,7 +37,7 @@ class ConcatExchange(Rule[tuple[Parts, ...]]):
             if other is None or other.axis != first.axis or not _cuts_alike(first, other, at):
                 return None
             found.append(other)
-        return tuple(found)
+        return tuple(found) if _sorts(found, at) else None
 
     def rewrite(self, node: Node, found: tuple[Parts, ...], at: Workspace) -> Sequence[str]:
         rank = at.fact(node.output).rank or 1
@@ -50,6 +50,16 @@ class ConcatExchange(Rule[tuple[Parts, ...]]):
                 members.append(joined(inside, parts.axis, at))
             blocks.append(joined(members, axis, at))
         return [joined(blocks, found[0].axis, at)]
+
+
+def _sorts(found: Sequence[Parts], at: Workspace) -> bool:
+    """Whether more blocks are on one side afterwards than before; so an exchange is never taken back."""
+    before = [{at.is_once(v) for v in parts.values} for parts in found]
+    after = [
+        {at.is_once(v) for parts in found for v, start, _ in parts if run.start <= start < run.start + run.size}
+        for run in runs_of(found[0], at)
+    ]
+    return sum(len(sides) == 1 for sides in after) > sum(len(sides) == 1 for sides in before)
 
 
 def _cuts_alike(first: Parts, other: Parts, at: Workspace) -> bool:

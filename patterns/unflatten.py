@@ -23,6 +23,9 @@ from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
+REPEATS = ("Expand", "Tile")
+LEAVES = ("Reshape", *REPEATS)
+
 MAX_NODES = 64
 """Larger trees are not looked through."""
 
@@ -70,7 +73,7 @@ class Unflatten(Rule[Rows]):
 
 
 def _has_layer(nodes: dict[Node, None]) -> bool:
-    return any(n.op != "Reshape" for n in nodes)
+    return any(n.op not in LEAVES for n in nodes)
 
 
 def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) -> bool:
@@ -79,6 +82,13 @@ def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) ->
     if node is None or node.domain or len(node.outputs) != 1 or len(nodes) >= MAX_NODES:
         return False
     if node in nodes:
+        return True
+    if node.op in REPEATS:
+        # A user's rows, laid end to end before they were repeated.
+        shape = at.fact(value).shape
+        if not at.is_user(value) or not shape or not same(product(lead), shape[0]):
+            return False
+        nodes[node] = None
         return True
     if node.op == "Reshape":
         source, target = at.fact(node.inputs[0]).shape, at.fact(value).shape
@@ -98,9 +108,9 @@ def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) ->
 
 def _apart(node: Node, lead: Shape, apart: dict[str, str], at: Workspace) -> str:
     """The node on the tensors as they were before the merge."""
-    if node.op == "Reshape":
+    if node.op in LEAVES:
         tail = (at.fact(node.output).shape or ())[1:]
-        return at.reshape(node.inputs[0], (*lead, *tail))
+        return at.reshape(node.output if node.op in REPEATS else node.inputs[0], (*lead, *tail))
     inputs = [apart.get(v, v) for v in node.inputs]
     attrs = dict(node.attrs)
     if node.op == "Concat":

@@ -361,3 +361,22 @@ class TestCopies:
         (tmp_path / "copy").write_bytes(b"old")
         with pytest.raises(FileExistsError):
             copy_file(tmp_path / "source", tmp_path / "copy")
+
+
+class TestResult:
+    def test_it_saves_itself_with_its_data(self, source, out):
+        mari_onnx.optimize(source, ["user_*"], batches=(2,), seeds=1).save(out)
+        assert files(out.parent) == ["result.onnx", "tables.bin"]
+        runs_like(source, out)
+
+    def test_from_a_model_in_memory(self, out):
+        model = rankers.ranker()
+        mari_onnx.optimize(model, ["user_*"], batches=(2,), seeds=1).save(out)
+        assert mari_onnx.verify(model, out).passed
+
+    def test_not_over_its_source(self, source):
+        result = mari_onnx.optimize(source, ["user_*"], batches=(2,), seeds=1)
+        with pytest.raises(UsageError, match="--overwrite"):
+            result.save(source)
+        result.save(source, overwrite=True)
+        assert onnx.load(source) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,9 @@ from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
 from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
+
+
+_log = logging.getLogger(__name__)
 
 
 class Judge:
@@ -106,13 +110,13 @@ class Judge:
         if any(f.axis is not None for f in given) or _sizes_with_candidates(node, inputs):
             if not known:
                 return call.opaque(f"{node.where()}: no transfer function for this operator")
-            return _located(node, TRANSFERS[node.op](call))
+            return _located(node, _judged(call))
         return self._claim_without_candidates(call, given, known)
 
     def _claim_without_candidates(self, call: Call, given: list[Fact], known: bool) -> Claim:
         node = call.node
         if known and node.op == "Dropout":
-            return _located(node, TRANSFERS["Dropout"](call))
+            return _located(node, _judged(call))
         sizeless = not node.domain and node.op in SIZELESS
         unsized = known and not any(call.fact(i).sized for i in SIZING.get(node.op, ()))
         if any(f.sized for f in given) and not sizeless and not unsized:
@@ -154,6 +158,15 @@ class Judge:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(fact.dtype)
                 data[name] = onnx.numpy_helper.from_array(np.array(items, dtype).reshape(fact.content.shape), name)
         return data
+
+
+def _judged(call: Call) -> Claim:
+    """The claim of the table; none where a transfer function breaks, for then nothing is proven."""
+    try:
+        return TRANSFERS[call.node.op](call)
+    except Exception as error:  # an operator used in a way we did not foresee must not break the user's run
+        _log.warning("internal error in the transfer function of %s: %r", call.node.where(), error)
+        return call.opaque(f"internal error: {error!r}")
 
 
 def _sizes_with_candidates(node: Node, inputs: tuple[Fact | None, ...]) -> bool:

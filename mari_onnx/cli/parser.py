@@ -143,6 +143,7 @@ def _verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="as the table in the README")
     _json(parser)
 
 

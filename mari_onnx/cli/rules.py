@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.tables import console, table
-from mari_onnx.rewrite.registry import all_rules
+from mari_onnx.rewrite.registry import AnyRule, all_rules
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,7 +20,16 @@ def run(args: argparse.Namespace) -> int:
             for r in rules
         ]
         emit(document("rules", "done", rules=listed), args.json)
-    if args.json != "-":
+    if args.markdown:
+        print(markdown(rules))
+    elif args.json != "-":
         rows = [(r.name, r.exactness.value, r.algebra) for r in rules]
         console().print(table(("rule", "exactness", "algebra"), rows))
     return 0
+
+
+def markdown(rules: Iterable[AnyRule]) -> str:
+    """The rules as a table for the README."""
+    bar = "\\|"
+    rows = [f"| `{r.name}` | `{r.algebra.replace('|', bar)}` | {r.exactness.value} |" for r in rules]
+    return "\n".join(["| rule | what it does | |", "|---|---|---|", *rows])

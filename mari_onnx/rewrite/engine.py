@@ -5,11 +5,13 @@ the graph has become cheaper; otherwise it is rolled back. So a Concat is pushed
 only if, something at the end absorbs it.
 
 Why it ends: every application that is kept makes the graph cheaper by at least ``MIN_GAIN``, and costs cannot fall
-below zero. Within one trial the depth is bounded by ``MAX_DEPTH``, and the number of trials by ``max_trials``.
+below zero. Within one outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by
+``MAX_FOLLOWING``, and all trials together by ``max_trials``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +23,11 @@ from mari_onnx.rewrite.registry import AnyRule, by_operator
 from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
 
+_log = logging.getLogger(__name__)
+
 MAX_DEPTH = 40
+MAX_FOLLOWING = 1000
+"""Trials within one outermost trial; behind that, nothing new is followed."""
 EARLY_LOSS = 2.0
 """Microseconds that an early rule may cost within a trial, which is judged as a whole."""
 
@@ -125,6 +131,7 @@ class _Engine:
         self.trials = trials
         self.limit = limit
         self.outermost = 0
+        self.following = 0
 
     @property
     def graph(self) -> Graph:
@@ -145,6 +152,7 @@ class _Engine:
                 progress(index, len(nodes))
             if self._is_over():
                 return False
+            self.following = 0
             if (node.op in rules and self.try_node(node, depth, rules)) or (depth == 0 and self._try_together(node)):
                 self.outermost += 1
                 self.graph.commit()
@@ -178,26 +186,16 @@ class _Engine:
 
     def _try(self, rule: AnyRule, node: Node, depth: int, least: float) -> bool:
         """Applies a rule and what follows from it; keeps it all if it gains at least ``least`` microseconds."""
-        found = rule.match(node, self.workspace)
-        if found is None:
-            return False
-        if isinstance(found, Refusal):
-            self.trials.refused[(rule.name, node.where())] = found.reason
-            return False
-        self.trials.left -= 1
         mark, kept = self.workspace.mark(), len(self.trials.applied)
-        try:
-            touched = self._apply(rule, node, found)
-        except RuleError as error:
-            self._undo(mark, kept)
-            self.trials.refused[(rule.name, node.where())] = str(error)
+        touched = self._applied(rule, node)
+        if touched is None:
             return False
-        if depth < MAX_DEPTH:
+        if depth < MAX_DEPTH and self.following < MAX_FOLLOWING:
             self._follow(touched, depth + 1)
         gain = self._gain(mark)
         if gain < least or (rule.enabling and not self._enabled(kept)):
             self._undo(mark, kept)
-            self.trials.refused[(rule.name, node.where())] = "does not pay"
+            self._refuse(rule, node, "does not pay")
             return False
         self._keep(rule, node, mark, kept, gain)
         return True
@@ -206,34 +204,55 @@ class _Engine:
         """Whether a rule of some use of its own was applied since."""
         return any(a.rule not in self._early_names for a in self.trials.applied[kept:])
 
-    def _apply(self, rule: AnyRule, node: Node, found: object) -> list[Node]:
-        self.workspace.working_for(node, rule.name)
-        values = rule.rewrite(node, found, self.workspace)
-        self.workspace.replace(node, values)
-        return self.workspace.settle()
+    def _applied(self, rule: AnyRule, node: Node) -> list[Node] | None:
+        """Matches a rule and applies it; the nodes it touched, or ``None`` with the graph as it was."""
+        mark, kept = self.workspace.mark(), len(self.trials.applied)
+        try:
+            found = rule.match(node, self.workspace)
+            if found is None:
+                return None
+            if isinstance(found, Refusal):
+                self._refuse(rule, node, found.reason)
+                return None
+            self.trials.left -= 1
+            self.following += 1
+            self.workspace.working_for(node, rule.name)
+            self.workspace.replace(node, rule.rewrite(node, found, self.workspace))
+            return self.workspace.settle()
+        except RuleError as error:
+            self._refuse(rule, node, str(error))
+        except Exception as error:  # a rule that breaks must not break the user's run
+            _log.warning("internal error in rule %s at %s: %r", rule.name, node.where(), error)
+            self._refuse(rule, node, f"internal error: {error!r}")
+        self._undo(mark, kept)
+        return None
+
+    def _refuse(self, rule: AnyRule, node: Node, reason: str) -> None:
+        self.trials.refused[(rule.name, node.where())] = reason
 
     def _follow(self, touched: Sequence[Node], depth: int) -> None:
         """Tries what has become possible through an application."""
         for node in self._clear_view(touched):
-            if self.trials.left > 0 and not self.try_node(node, depth):
+            if self._may_go_on() and not self.try_node(node, depth):
                 self._follow_siblings(node, depth)
                 self._follow_concat(node, depth)
+
+    def _may_go_on(self) -> bool:
+        return self.trials.left > 0 and self.following < MAX_FOLLOWING
 
     def _clear_view(self, touched: Sequence[Node]) -> list[Node]:
         """Applies the early rules among the nodes touched, and returns those and what they touch in turn."""
         seen: dict[Node, None] = dict.fromkeys(touched)
         queue = list(touched)
-        while queue and self.trials.left > 0:
+        while queue and self._may_go_on():
             node = queue.pop(0)
             if node not in self.graph or node.domain:
                 continue
             for rule in self.early.get(node.op, ()):
                 mark, kept = self.workspace.mark(), len(self.trials.applied)
-                found = rule.match(node, self.workspace)
-                if found is None or isinstance(found, Refusal):
+                more = self._applied(rule, node)
+                if more is None:
                     continue
-                self.trials.left -= 1
-                more = self._apply(rule, node, found)
                 gain = self._gain(mark)
                 if gain < -EARLY_LOSS:
                     self._undo(mark, kept)

@@ -96,16 +96,17 @@ def test_not_where_the_candidates_are_joined() -> None:
     data=st.data(),
 )
 def test_any_grid(sides: list[str], widths: list[int], turned: bool, data: st.DataObject) -> None:
-    """A grid of parts, cut alike; sides may differ from one to the next."""
+    """A grid of parts, cut alike: joined by row first where more rows than columns are on one side."""
     sides = ["user", *sides, "item"]
     heights = [data.draw(st.integers(1, 2)) for _ in sides]
-    inputs, nodes = [], []
+    inputs, nodes, grid = [], [], []
     for column, width in enumerate(widths):
-        names = []
+        names: list[str] = []
         for row, (side, height) in enumerate(zip(sides, heights, strict=True)):
             name = f"{side if column == 0 or data.draw(st.booleans()) else 'item'}{row}{column}"
             names.append(name)
             inputs.append(f"{typed('float', ['B', *((width, height) if turned else (height, width))])} {name}")
+        grid.append([name[:4] for name in names])
         nodes.append(f"x{column} = Concat<axis = {2 if turned else 1}>({', '.join(names)})")
     joined = ", ".join(f"x{column}" for column in range(len(widths)))
     total = (sum(widths), sum(heights)) if turned else (sum(heights), sum(widths))
@@ -118,4 +119,8 @@ def test_any_grid(sides: list[str], widths: list[int], turned: bool, data: st.Da
         }}""",
         batches=(0, 1, 2, 7),
     )
-    assert outcome.times == (len(widths) > 1)
+    runs = [index for index, side in enumerate(sides) if index == 0 or side != sides[index - 1]]
+    ends = [*runs[1:], len(sides)]
+    rows = [{side for column in grid for side in column[a:b]} for a, b in zip(runs, ends, strict=True)]
+    pure = sum(len(row) == 1 for row in rows) - sum(len(set(column)) == 1 for column in grid)
+    assert outcome.times == (len(widths) > 1 and pure > 0)

@@ -62,10 +62,9 @@ def test_steps_of_one_and_negative_axes() -> None:
 @pytest.mark.parametrize("opset", [11, 13, 17, 18])
 def test_split_in_each_operator_set(opset: int) -> None:
     sizes = np.array([2, 3, 4])
-    call, weights = ("Split<axis = 1>(x, sizes)", {"sizes": sizes}) if opset >= 13 else (
-        "Split<axis = 1, split = [2, 3, 4]>(x)",
-        {},
-    )
+    call, weights = "Split<axis = 1>(x, sizes)", {"sizes": sizes}
+    if opset < 13:
+        call, weights = "Split<axis = 1, split = [2, 3, 4]>(x)", {}
     outcome = apply(
         RULE,
         f"""score (float[B,3] user, float[B,2] item, float[B,4] user2) => (float[B,2] p, float[B,3] q, float[B,4] r) {{
@@ -125,7 +124,7 @@ def test_ids_cut_out_of_a_matrix_of_floats() -> None:
     """DeepCTR: one matrix of all columns, cut and cast to ids, looked up."""
     outcome = apply(
         RULE,
-        """score (float[B,2] user, float[B,2] item) => (float[B,1,3] y, float[B,1,3] z) <float[4,3] table,
+        """score (float[B,2] user, float[B,2] item) => (float[B,1,3] y, float[B,1,3] z) <float[9,3] table,
         int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3}> {
             x = Concat<axis = 1>(user, item)
             a = Slice(x, zero, one, one)
@@ -138,7 +137,7 @@ def test_ids_cut_out_of_a_matrix_of_floats() -> None:
         batches=(1, 2, 7),
     )
     assert outcome.times == 2
-    assert "Concat" not in {node.op_type for node in outcome.result.graph.node if "x" in node.output}
+    assert not any("x" in node.output for node in outcome.result.graph.node)
 
 
 def test_parts_need_not_be_mixed() -> None:
@@ -214,11 +213,8 @@ def test_not_along_the_candidates() -> None:
 def test_any_piece(sizes: list[int], kind: str, axis: int, data: st.DataObject) -> None:
     sizes = [*sizes, 1]
     total = sum(sizes)
-    shape: list[object] = [2, 2]
-    candidates = data.draw(st.integers(0, 2).filter(lambda a: a != axis))
-    shape.insert(min(candidates, 1 if axis == 2 else 2), "B")
-    shape = [2, 2, 2]
-    shape[candidates] = "B"
+    shape: list[object] = [2, 2, 2]
+    shape[data.draw(st.integers(0, 2).filter(lambda a: a != axis))] = "B"
     names = [f"{'user' if index % 2 else 'item'}{index}" for index in range(len(sizes))]
 
     def sized(size: object) -> str:

@@ -1,0 +1,233 @@
+"""unflatten(f(flatten(x))) = f(x)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.patterns.support import Outcome, apply, typed
+
+RULE = "unflatten"
+
+F32 = np.float32
+
+
+def rows(layers: str, width: int = 5, *, result: str = "B,T,{width}", **settings: object) -> Outcome:
+    """The rule on layers that turn the rows ``r [B*T, 5]`` into ``q [B*T, width]``."""
+    return apply(
+        RULE,
+        f"""score (float[B,T,5] item) => (float[{result.format(width=width)}] y) {{
+            five = Constant<value_ints = [-1, 5]>()
+            r = Reshape(item, five)
+            {layers}
+            sizes = Shape(item)
+            zero = Constant<value_ints = [0]>()
+            two = Constant<value_ints = [2]>()
+            lead = Slice(sizes, zero, two)
+            last = Constant<value_ints = [{width}]>()
+            back = Concat<axis = 0>(lead, last)
+            y = Reshape(q, back)
+        }}""",
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+W = np.random.default_rng(0).integers(-3, 4, (5, 4)).astype(F32)
+
+
+# -- fires -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "weights"),
+    [
+        ("q = Relu(r)", 5, {}),
+        ("q = MatMul(r, w)", 4, {"w": W}),
+        ("q = Gemm(r, w)", 4, {"w": W}),
+        ("q = Gemm(r, w, c)", 4, {"w": W, "c": W[0]}),
+        ("q = Gemm(r, w, c)", 4, {"w": W, "c": W[:1]}),
+        ("q = Gemm<transB = 1>(r, w, c)", 4, {"w": W.T.copy(), "c": W[0, :1]}),
+        ("q = Add(r, c)", 5, {"c": W.T[0].copy()}),
+        ("q = Mul(c, r)", 5, {"c": W.T[:1].copy()}),
+        ("q = Mul(c, r)", 5, {"c": F32(3)}),
+        ("q = Concat<axis = 1>(r, r)", 10, {}),
+        ("q = Concat<axis = -1>(r, r)", 10, {}),
+        ("q = Clip(r, low)", 5, {"low": F32(0)}),
+        ("h = MatMul(r, w)\n q = Mul(h, h)", 4, {"w": W}),
+        ("q = Einsum<equation = \"bi,io->bo\">(r, w)", 4, {"w": W}),
+    ],
+)
+def test_layers(layers: str, width: int, weights: dict[str, np.ndarray]) -> None:
+    outcome = rows(layers, width, **weights)
+    assert outcome.times == 1
+    assert not any("r" in node.output for node in outcome.result.graph.node)
+
+
+@pytest.mark.parametrize("layers", ["q = Softmax<axis = -1>(r)", "q = LogSoftmax<axis = -1>(r)"])
+def test_softmax_of_the_last_axis(layers: str) -> None:
+    assert rows(layers, exact=False).times == 1
+
+
+def test_layer_normalisation() -> None:
+    assert rows("q = LayerNormalization<axis = -1>(r, s)", s=np.ones(5, F32), exact=False).times == 1
+
+
+def test_lookups() -> None:
+    outcome = apply(
+        RULE,
+        """score (int64[B,T] item, float[B,T,4] user) => (float[B,T,4] y)
+        <float[6,4] table, int64[1] flat = {-1}, int64[2] four = {-1, 4}> {
+            ids = Reshape(item, flat)
+            e = Gather(table, ids)
+            u = Reshape(user, four)
+            q = Mul(e, u)
+            sizes = Shape(user)
+            y = Reshape(q, sizes)
+        }""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Reshape"] == 0
+
+
+def test_user_and_item_rows_meet() -> None:
+    """What was one axis of B * T is two again, so the user's tokens are seen to be the same for all."""
+    outcome = apply(
+        RULE,
+        """score (float[B,3,4] user, float[B,3,2] item) => (float[B,3,5] y)
+        <float[6,5] w, int64[2] four = {-1, 4}, int64[2] two = {-1, 2}, int64[3] back = {-1, 3, 5}> {
+            u = Reshape(user, four)
+            i = Reshape(item, two)
+            x = Concat<axis = 1>(u, i)
+            q = MatMul(x, w)
+            y = Reshape(q, back)
+        }""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Tile"] == 0
+
+
+@pytest.mark.parametrize("opset", [11, 12])
+def test_not_a_softmax_before_opset_13(opset: int) -> None:
+    """There the axes behind the given one are one long row."""
+    text = """score (float[B,3,5] item) => (float[B,3,5] y)
+    <int64[2] five = {-1, 5}, int64[3] back = {-1, 3, 5}> {
+        r = Reshape(item, five)
+        q = Softmax<axis = -1>(r)
+        y = Reshape(q, back)
+    }"""
+    assert apply(RULE, text, opset=opset, exact=False).times == 0
+    assert apply(RULE, text, opset=13, exact=False).times == 1
+
+
+# -- does not fire -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "weights"),
+    [
+        ("q = Softmax<axis = 0>(r)", 5, {}),
+        ("q = Softmax<axis = 1>(r)", 5, {}),
+        ("t = Transpose(r)\n q = Transpose(t)", 5, {}),
+        ("q = CumSum(r, axis)", 5, {"axis": np.array(0)}),
+        ("q = Gemm<alpha = 2.0>(r, w)", 4, {"w": W}),
+        ("q = Gemm<beta = 2.0>(r, w, c)", 4, {"w": W, "c": W[0]}),
+        ("q = Identity(r)", 5, {}),
+    ],
+)
+def test_not_these_layers(layers: str, width: int, weights: dict[str, np.ndarray]) -> None:
+    assert rows(layers, width, exact=False, **weights).times == 0
+
+
+def test_not_where_nothing_lies_between() -> None:
+    text = """score (float[B,3,5] item) => (float[B,3,5] y)
+    <int64[2] five = {-1, 5}, int64[3] back = {-1, 3, 5}> {
+        r = Reshape(item, five)
+        y = Reshape(r, back)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_where_rows_are_cut_anew() -> None:
+    """[B, 4, 3] as rows of 6, put back as [B, 2, 6]: the Reshape in front does not keep the axes [B, 2]."""
+    text = """score (float[B,4,3] item) => (float[B,2,6] y)
+    <int64[2] six = {-1, 6}, int64[3] back = {-1, 2, 6}> {
+        r = Reshape(item, six)
+        q = Relu(r)
+        y = Reshape(q, back)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_rows_of_other_tensors() -> None:
+    """Rows of [B, 2, 5] and of [2, B, 5] stand in another order."""
+    text = """score (float[B,2,5] item, float[2,B,5] item2) => (float[B,2,5] y)
+    <int64[2] five = {-1, 5}, int64[3] back = {-1, 2, 5}> {
+        r = Reshape(item, five)
+        s = Reshape(item2, five)
+        q = Add(r, s)
+        y = Reshape(q, back)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_with_a_weight_for_each_row() -> None:
+    text = """score (float[6,3,5] item) => (float[6,3,5] y)
+    <float[18,5] w, int64[2] five = {18, 5}, int64[3] back = {6, 3, 5}> {
+        r = Reshape(item, five)
+        q = Add(r, w)
+        y = Reshape(q, back)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+# -- any model ---------------------------------------------------------------------------------------------------------
+
+LAYERS = {
+    "Relu": ("Relu({0})", lambda width: width),
+    "MatMul": ("MatMul({0}, w{width})", lambda width: 3),
+    "Gemm": ("Gemm({0}, w{width}, c)", lambda width: 3),
+    "Add": ("Add({0}, v{width})", lambda width: width),
+    "Square": ("Mul({0}, {0})", lambda width: width),
+    "Join": ("Concat<axis = 1>({0}, r)", lambda width: width + 2),
+    "Scale": ("Mul({0}, k)", lambda width: width),
+}
+
+
+@given(
+    layers=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=4),
+    lead=st.sampled_from([["B", 3], ["B", 2, 2], [2, "B"], ["B", "T"], ["B", 1]]),
+)
+def test_any_layers(layers: list[str], lead: list[object]) -> None:
+    width, value, nodes, weights = 2, "r", [], {}
+    random = np.random.default_rng(len(layers))
+    for index, name in enumerate(layers):
+        text, grows = LAYERS[name]
+        nodes.append(f"q{index} = {text.format(value, width=width)}")
+        weights |= {
+            f"w{width}": random.integers(-1, 2, (width, 3)).astype(F32),
+            f"v{width}": random.integers(-1, 2, width).astype(F32),
+            "c": np.array([1, 0, -1], F32),
+            "k": F32(2),
+        }
+        value, width = f"q{index}", grows(width)
+    used = {name: w for name, w in weights.items() if any(f" {name})" in n or f" {name}," in n for n in nodes)}
+    outcome = apply(
+        RULE,
+        f"""score ({typed("float", [*lead, 2])} item) => ({typed("float", [*lead, width])} y) {{
+            two = Constant<value_ints = [-1, 2]>()
+            r = Reshape(item, two)
+            {" ".join(nodes)}
+            sizes = Shape(item)
+            zero = Constant<value_ints = [0]>()
+            rank = Constant<value_ints = [{len(lead)}]>()
+            front = Slice(sizes, zero, rank)
+            last = Constant<value_ints = [{width}]>()
+            back = Concat<axis = 0>(front, last)
+            y = Reshape({value}, back)
+        }}""",
+        batches=(1, 2, 7),
+        **used,
+    )
+    assert outcome.times == 1
