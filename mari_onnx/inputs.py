@@ -32,12 +32,14 @@ class Chosen:
         stacked: User-side columns of each stacked input.
         widths: Number of columns of each stacked input.
         users: The user-side inputs, those that have one row already among them.
+        repeated_inside: Those of them whose rows go by another symbol than the items': the graph repeats them itself.
     """
 
     inputs: Inputs
     stacked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     widths: Mapping[str, int] = field(default_factory=dict)
     users: tuple[str, ...] = ()
+    repeated_inside: tuple[str, ...] = ()
 
     def user_specs(self) -> list[str]:
         """What to type to choose the same again."""
@@ -212,14 +214,15 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
         else:
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
+    inside = tuple(n for n in users if symbol and _dims(graph, n)[axes[n]].dim_param not in ("", symbol))
     for name in users:
-        if _rows(graph, name, axes) == 1:
+        if name in inside or _rows(graph, name, axes) == 1:
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)
     _check_sides(graph, sides, stacked)
     widths = {name: int(_dims(graph, name)[1].dim_value) for name in stacked}
-    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users)
+    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, inside)
 
 
 def _rows(graph: Graph, name: str, axes: Mapping[str, int]) -> int | None:

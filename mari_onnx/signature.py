@@ -49,12 +49,24 @@ def separate(graph: Graph, chosen: Chosen) -> Separated:
         chosen: Sides and columns.
     """
     inputs, stacked = chosen.inputs, {}
+    graph = _with_one_row(graph, chosen.repeated_inside)
     for name, columns in chosen.stacked.items():
         others = tuple(c for c in range(chosen.widths[name]) if c not in set(columns))
         user, item = graph.unique_name(f"{name}_user"), graph.unique_name(f"{name}_item")
         stacked[name] = StackedInput(user, item, columns, others)
         graph, inputs = _take_apart(graph, inputs, name, stacked[name])
     return Separated(graph, inputs, stacked)
+
+
+def _with_one_row(graph: Graph, names: Sequence[str]) -> Graph:
+    """User inputs that the graph repeats by itself, declared with the one row that they have."""
+    declared = dict(graph.inputs)
+    for name in names:
+        value = onnx.ValueInfoProto()
+        value.CopyFrom(declared[name])
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+        declared[name] = value
+    return Graph(graph.model, graph.opset, declared, graph.outputs, graph.weights, graph.nodes)
 
 
 def restore_signature(graph: Graph, original: Graph, separated: Separated) -> Graph:

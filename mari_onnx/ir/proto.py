@@ -66,7 +66,8 @@ def write_model(graph: Graph) -> onnx.ModelProto:
     result.graph.input.extend(graph.inputs.values())
     result.graph.input.extend(v for v in source.graph.input if v.name in needed and v.name in graph.weights)
     result.graph.output.extend(graph.outputs.values())
-    made = {v for node in nodes for v in node.outputs}
+    # A node that a rule made may give a value of a known name another shape: its own, for one candidate.
+    made = {v for node in nodes if not node.rule for v in node.outputs}
     result.graph.value_info.extend(v for v in source.graph.value_info if v.name in made)
     return result
 

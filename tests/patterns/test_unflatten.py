@@ -88,7 +88,7 @@ def test_lookups() -> None:
         }""",
     )
     assert outcome.times == 1
-    assert outcome.ops["Reshape"] == 0
+    assert outcome.ops["Tile"] == 0
 
 
 def test_user_and_item_rows_meet() -> None:

@@ -136,7 +136,7 @@ def _trial(case: Any, feeds: Feeds, users: tuple[str, ...], form: Form) -> Trial
     # A user input with one row is given once already, beside others that are repeated.
     batch = max((r for u in users if (r := _rows(feeds, u, form.axis)) is not None), default=None)
     wide = [n for n in feeds if batch is not None and _rows(feeds, n, form.axis) == batch]
-    if (form.symbolic and batch is None) or (form.constant and not set(users) <= set(wide)):
+    if (form.symbolic and not batch) or (form.constant and not set(users) <= set(wide)):
         return None
     if form.constant and form.symbolic and (batch or 0) < 2:
         return None
