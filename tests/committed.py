@@ -1,0 +1,73 @@
+"""The committed exports at work: optimized in some way, and judged by ONNX Runtime on the catalog's own requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from mari_onnx.load import Loaded, load_model
+from mari_onnx.pipeline import Built, Options, build
+from mari_onnx.rewrite.registry import AnyRule, all_rules
+from models import catalog
+from models.catalog import Exported, Feeds
+from tests.patterns.support import assert_valid, session
+
+MODELS = catalog.exported()
+
+
+def users_of(meta: Exported) -> list[str]:
+    """What ``--user`` says for a model."""
+    if meta.user_columns is None:
+        return list(meta.user_inputs)
+    return [f"{meta.inputs[0]['name']}[:, {','.join(map(str, meta.user_columns))}]"]
+
+
+@lru_cache(maxsize=None)
+def loaded(path: Path) -> Loaded:
+    return load_model(path)
+
+
+@lru_cache(maxsize=None)
+def expected(meta_path: Path, batch: int) -> list[np.ndarray]:
+    """What the original says to a request."""
+    meta = next(m for m in MODELS if m.path == meta_path)
+    outputs: list[np.ndarray] = session(onnx.load(meta.path)).run(None, catalog.draw(meta, batch, seed=0)[1])
+    return outputs
+
+
+def batches_of(meta: Exported) -> tuple[int, ...]:
+    return (meta.fixed_batch,) if meta.fixed_batch else (1, 3)
+
+
+def request_for(meta: Exported, result: onnx.ModelProto, batch: int) -> Feeds:
+    """The request as the result takes it: one row for each user input, a stacked matrix taken apart."""
+    single = catalog.draw(meta, batch, seed=0)[0]
+    if meta.user_columns is None:
+        return single
+    ((name, matrix),) = single.items()
+    names = [v.name for v in result.graph.input]
+    if names == [name]:
+        return single
+    others = [c for c in range(matrix.shape[1]) if c not in meta.user_columns]
+    return {f"{name}_user": matrix[:1, list(meta.user_columns)], f"{name}_item": matrix[:, others]}
+
+
+def built(meta: Exported, rules: Sequence[AnyRule] | None = None, limit: int | None = None, **options: object) -> Built:
+    settings = Options(user_inputs=users_of(meta), **options)  # type: ignore[arg-type]
+    return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit)
+
+
+def assert_right(meta: Exported, result: onnx.ModelProto) -> None:
+    """Valid, the same outputs by name and type, and the same numbers up to the order of additions."""
+    assert_valid(result)
+    running = session(result)
+    for batch in batches_of(meta):
+        wanted = expected(meta.path, batch)
+        found = running.run(None, request_for(meta, result, batch))
+        for before, after in zip(wanted, found, strict=True):
+            assert (before.dtype, before.shape) == (after.dtype, after.shape)
+            np.testing.assert_allclose(after, before, rtol=2e-4, atol=2e-5, err_msg=f"B = {batch}")

@@ -1,0 +1,71 @@
+"""Every rule on every committed model: alone, left out, and one rewrite after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite.registry import AnyRule
+from models.catalog import Exported
+from tests.committed import MODELS, assert_right, built
+from tests.patterns.support import keeping_everything
+
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+each_model = pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
+
+
+@each_model
+def test_no_rule_at_all(meta: Exported) -> None:
+    """The hoist by itself."""
+    result = built(meta, rules=[])
+    assert not result.rewritten.applied
+    assert_right(meta, result.model)
+
+
+@each_rule
+@each_model
+def test_one_rule_alone(meta: Exported, rule: AnyRule) -> None:
+    """Wherever it matches, also where it does not pay by itself."""
+    with keeping_everything():
+        result = built(meta, rules=[rule])
+    assert {a.rule for a in result.rewritten.applied} <= {rule.name}
+    if result.rewritten.applied:  # else it is the hoist by itself
+        assert_right(meta, result.model)
+
+
+@each_model
+def test_one_rule_left_out(meta: Exported) -> None:
+    used = {a.rule for a in built(meta).rewritten.applied}
+    for rule in RULES:
+        if rule.name in used:
+            result = built(meta, rules=[r for r in RULES if r is not rule])
+            assert rule.name not in {a.rule for a in result.rewritten.applied}
+            assert_right(meta, result.model)
+
+
+@each_model
+def test_all_rules(meta: Exported) -> None:
+    result = built(meta)
+    assert not result.rewritten.exhausted
+    assert_right(meta, result.model)
+
+
+@each_model
+def test_after_every_single_rewrite(meta: Exported) -> None:
+    """The graph is valid and right after the first, the second, ... application."""
+    steps = max((a.step for a in built(meta).rewritten.applied), default=0)
+    for limit in range(steps):
+        result = built(meta, limit=limit)
+        assert max((a.step for a in result.rewritten.applied), default=0) == limit
+        assert_right(meta, result.model)
+
+
+@each_model
+def test_after_every_single_rewrite_of_all_that_match(meta: Exported) -> None:
+    """Many more rewrites than pay, so that every rule meets the work of every other."""
+    with keeping_everything():
+        for limit in range(1, 12):
+            result = built(meta, limit=limit)
+            assert_right(meta, result.model)
+            if max((a.step for a in result.rewritten.applied), default=0) < limit:
+                break
