@@ -198,7 +198,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     for name in stacked:
         sides[name] = InputSide.ITEM
     sure = {*named, *stacked}
-    symbol = _batch_symbol(graph, sides, sure)
+    symbol = _batch_symbol(graph, sides)
     axes: dict[str, int] = {}
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
@@ -265,7 +265,7 @@ def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ..
         raise UsageError(f"no input is user-side, so there is nothing to do. The inputs are {_listed(graph)}")
 
 
-def _batch_symbol(graph: Graph, sides: Sides, sure: Set[str]) -> str | None:
+def _batch_symbol(graph: Graph, sides: Sides) -> str | None:
     """The name of the candidate dimension, where inputs have it in common.
 
     PyTorch gives all of them the same name, TensorFlow each its own.
@@ -273,10 +273,9 @@ def _batch_symbol(graph: Graph, sides: Sides, sure: Set[str]) -> str | None:
     counts: Counter[str] = Counter()
     dims = {name: _dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED}
     first = {d.dim_param for sizes in dims.values() for d in sizes[:1] if d.dim_param}
-    for name, sizes in dims.items():
-        weight = 2 if name in sure and sides[name] is InputSide.ITEM else 1
-        for symbol in {d.dim_param for d in sizes if d.dim_param and (d.dim_param in first or not first)}:
-            counts[symbol] += weight
+    for sizes in dims.values():
+        symbols = dict.fromkeys(d.dim_param for d in sizes if d.dim_param)
+        counts.update(s for s in symbols if s in first or not first)
     common = [symbol for symbol, count in counts.most_common(1) if count > 1]
     return common[0] if common else None
 

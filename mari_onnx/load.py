@@ -56,7 +56,9 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
     else:
         path = Path(source)
         loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
+    _check_text(loaded)
     _check_opset(loaded)
+    _check_types(loaded)
     _check_external_data(loaded)
     if loaded.model.functions:
         return replace(loaded, model=_inlined(loaded))
@@ -91,6 +93,23 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     if not model.graph.output:
         raise ModelError(f"{path}: its graph has no outputs, so there is nothing to compute")
     return model
+
+
+def _check_text(loaded: Loaded) -> None:
+    """protobuf hands out text that is not UTF-8 as bytes, and takes it from nobody."""
+    for descriptor, value in (*loaded.model.ListFields(), *loaded.model.graph.ListFields()):
+        if isinstance(value, bytes):
+            raise ModelError(f"{loaded.name} is not an ONNX model, or is damaged: its {descriptor.name} is not text")
+
+
+def _check_types(loaded: Loaded) -> None:
+    known = set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
+    for tensor in tensors(loaded.model.graph):
+        if tensor.data_type not in known:
+            raise ModelError(
+                f"{loaded.name}: the constant '{tensor.name}' has the element type {tensor.data_type}, which the "
+                "installed onnx does not know"
+            )
 
 
 def _check_opset(loaded: Loaded) -> None:

@@ -312,8 +312,8 @@ def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
     """What onnx's checker says; empty where it is content. ``full`` infers types and shapes as well."""
     try:
         onnx.checker.check_model(_checkable(model), full_check=full)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        return str(error).strip()
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        return str(error).strip()  # ValueError: names that are no text, element types that do not exist
     return ""
 
 

@@ -14,10 +14,13 @@ from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
+from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
+from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.split_product import SplitProduct
+from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.patterns.views import Views
 from mari_onnx.rewrite.rule import Rule
@@ -29,6 +32,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExchange(),
     Unflatten(),
     EinsumMatMul(),
+    FoldIntoWeight(),
+    LinearSplit(),
     SplitProduct(),
     ConcatLookup(),
     ConcatElementwise(),
@@ -37,6 +42,7 @@ RULES: tuple[Rule[Any], ...] = (
     Broadcast(),
     BatchedMatMul(),
     RegroupSum(),
+    SumIntoBias(),
     MergeProducts(),
     ConcatGroup(),
 )

@@ -88,7 +88,7 @@ def _concat(node: Node, inputs: Inputs) -> Shape | None:
         return None
     axis = int(node.attrs.get("axis", 0))
     axis = axis + len(shapes[0]) if axis < 0 else axis
-    if any(len(s) != len(shapes[0]) for s in shapes):
+    if any(len(s) != len(shapes[0]) for s in shapes) or not 0 <= axis < len(shapes[0]):
         return None
     result = [_agreed([s[i] for s in shapes]) for i in range(len(shapes[0]))]
     total: Dim = 0

@@ -57,6 +57,7 @@ class Workspace:
         self._place: Order = (-1,)
         self._rule = ""
         self._stem = "mari"
+        self._replaced: Node | None = None
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
 
@@ -98,6 +99,7 @@ class Workspace:
     def working_for(self, node: Node, rule: str) -> None:
         """New nodes from now on stand where ``node`` stands, are named after it, and bear the rule's name."""
         self._place, self._rule, self._stem = self.graph.order(node), rule, node.name or node.output
+        self._replaced = node
 
     def weight(self, array: np.ndarray, hint: str = "") -> str:
         """A constant; equal small ones are stored once."""
@@ -140,7 +142,8 @@ class Workspace:
         """Like :meth:`emit`, for a node with several outputs."""
         key = (op, domain, tuple(inputs), outputs, _frozen(attrs))
         known = self._made.get(key)
-        if known is not None and all(self.graph.producer(v) is not None for v in known):
+        producers = [self.graph.producer(v) for v in known or ()]
+        if known is not None and None not in producers and self._replaced not in producers:
             return known
         names = tuple(self.graph.unique_name(f"{self._stem}/{op}") for _ in range(outputs))
         node = Node(op, tuple(inputs), names, attrs, domain, names[0], rule=self._rule)

@@ -288,3 +288,23 @@ def test_a_type_that_is_none(refused, tmp_path, out):
     model = rankers.ranker()
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UNDEFINED
     assert "m.onnx" in refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
+
+
+def damaged(model: Path, old: bytes, new: bytes) -> None:
+    content = model.read_bytes()
+    assert old in content
+    model.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("text", [b"user_x", b"Relu", b"ranker"])
+def test_text_that_is_not_text(refused, model, out, text):
+    damaged(model, text, b"\xff" * len(text))
+    assert "model.onnx" in refused("optimize", model, out, *USER)
+
+
+@pytest.mark.parametrize("dtype", [0, 50])
+def test_a_constant_of_a_type_that_nobody_knows(refused, tmp_path, out, dtype):
+    model = rankers.ranker()
+    model.graph.initializer[0].data_type = dtype
+    message = refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
+    assert f"the constant 'w' has the element type {dtype}" in message

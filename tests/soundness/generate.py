@@ -172,7 +172,9 @@ class Builder:
         self.values.append(result)
         return result
 
-    def axes_node(self, op: str, value: Value, axes: Sequence[int], like: Value, since: int = 13, **attrs: Any) -> Value:
+    def axes_node(
+        self, op: str, value: Value, axes: Sequence[int], like: Value, since: int = 13, **attrs: Any
+    ) -> Value:
         """A node whose axes are an input from some operator set on, an attribute before."""
         if self.setting.opset >= since:
             return self.node(op, [value, self.integers(*axes)], like, **attrs)
@@ -253,14 +255,16 @@ class Generated:
     def narrowed(self, feeds: dict[str, np.ndarray], model: onnx.ModelProto) -> dict[str, np.ndarray]:
         """The same for the optimized model, whose user inputs have one row."""
         result = {}
+        outputs = {o.name for o in model.graph.output}
         for given in self.inputs:
             array = feeds[given.value.name]
+            whole = given.value.name in outputs  # what goes straight through keeps all its rows
             if given.columns is not None:
                 rest = [c for c in range(array.shape[1]) if c not in given.columns]
                 result[f"{given.value.name}_user"] = array[:1, list(given.columns)]
                 result[f"{given.value.name}_item"] = array[:, rest]
             else:
-                result[given.value.name] = np.take(array, [0], axis=given.axis) if given.user else array
+                result[given.value.name] = np.take(array, [0], axis=given.axis) if given.user and not whole else array
         return {k: np.ascontiguousarray(v) for k, v in result.items() if k in {i.name for i in model.graph.input}}
 
 

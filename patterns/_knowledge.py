@@ -1,0 +1,174 @@
+"""What the constants of a graph alone say of the entries of a value: the zeros of a mask, however it was made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._entries import (
+    FUNCTIONS,
+    MASK,
+    MASKED,
+    MAX_ENTRIES,
+    MODERATE,
+    NUMBER,
+    PLAIN,
+    UNKNOWN,
+    Entries,
+    anything,
+    as_known,
+    elementwise,
+    of_constant,
+)
+from mari_onnx.rewrite.workspace import Workspace
+
+MAX_DEPTH = 80
+"""What lies further up is not looked at."""
+
+
+class Knowledge:
+    """Reads what is known of values off the graph.
+
+    Args:
+        at: The graph; it must not change meanwhile.
+    """
+
+    def __init__(self, at: Workspace) -> None:
+        self._at = at
+        self._memo: dict[str, Entries] = {}
+
+    def of(self, value: str, depth: int = 0) -> Entries:
+        """What is known of a value whose rank is known."""
+        if value not in self._memo:
+            with np.errstate(all="ignore"):
+                self._memo[value] = self._found(value, depth)
+        return self._memo[value]
+
+    def _found(self, value: str, depth: int) -> Entries:
+        at, shape = self._at, self._at.fact(value).shape
+        assert shape is not None
+        nothing = anything(len(shape))
+        if at.is_weight(value):
+            small = all(isinstance(d, int) for d in shape) and 0 < math.prod(shape) <= MAX_ENTRIES
+            array = at.constant(value) if small else None
+            return nothing if array is None else of_constant(array) or nothing
+        node = at.graph.producer(value)
+        reader = READERS.get(node.op) if node is not None and not node.domain else None
+        if node is None or reader is None or depth > MAX_DEPTH or len(node.outputs) != 1:
+            return nothing
+        if any(at.fact(v).rank is None for v in node.inputs if v):
+            return nothing
+        found = reader(node, [self.of(v, depth + 1) for v in node.inputs if v], at)
+        return nothing if found is None or math.prod(found.state.shape) > MAX_ENTRIES else found
+
+
+Reader = Callable[[Node, Sequence[Entries], Workspace], "Entries | None"]
+
+
+def _rank(node: Node, at: Workspace) -> int:
+    rank = at.fact(node.output).rank
+    assert rank is not None
+    return rank
+
+
+def _elementwise(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    return elementwise(node.op, at.fact(node.output).dtype, _rank(node, at), inputs)
+
+
+def _layer(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    return anything(_rank(node, at), PLAIN)
+
+
+def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    x, to = inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"]))
+    kind = as_known(to)
+    if kind is None or (kind.kind == "i" and x.number.dtype.kind != "b"):
+        return None  # fractions, and numbers that do not fit
+    state = x.state if kind.kind == "f" else np.where(x.state == NUMBER, NUMBER, UNKNOWN)
+    return Entries(state.astype(np.int8), x.number.astype(to).astype(kind))
+
+
+def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    order = [int(a) for a in node.attrs.get("perm", range(_rank(node, at) - 1, -1, -1))]
+    return inputs[0].map(lambda x: x.transpose(order))
+
+
+def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Axes of size 1 come and go; other changes of layout are not followed."""
+    before, after, x = at.fact(node.inputs[0]).shape or (), at.fact(node.output).shape or (), inputs[0]
+    if [d for d in before if d != 1] != [d for d in after if d != 1]:
+        return None
+    kept = iter([size for size, d in zip(x.state.shape, before, strict=True) if d != 1])
+    sizes = [1 if d == 1 else next(kept) for d in after]
+    return x.map(lambda a: a.reshape(sizes))
+
+
+def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    return inputs[0].to_rank(_rank(node, at))
+
+
+def _concat(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    axis = int(node.attrs["axis"]) % _rank(node, at)
+    sizes = [(at.fact(v).shape or ())[axis] for v in node.inputs if v]
+    if any(not isinstance(size, int) for size in sizes):
+        return None
+    wide = np.broadcast_shapes(*((*x.state.shape[:axis], 1, *x.state.shape[axis + 1 :]) for x in inputs))
+    if math.prod(wide) * sum(sizes) > MAX_ENTRIES:
+        return None
+    shapes = [(*wide[:axis], size, *wide[axis + 1 :]) for size in sizes]
+
+    def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(a, s) for a, s in zip(arrays, shapes, strict=True)], axis)
+
+    return Entries(together([x.state for x in inputs]), together([x.number for x in inputs]))
+
+
+def _slice(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    given = [at.integers(v) if v else None for v in node.inputs[1:]]
+    if any(v and numbers is None for v, numbers in zip(node.inputs[1:], given, strict=True)) or len(given) < 2:
+        return None
+    starts, ends = given[0] or (), given[1] or ()
+    axes = given[2] if len(given) > 2 and given[2] is not None else range(len(starts))
+    steps = given[3] if len(given) > 3 and given[3] is not None else (1,) * len(starts)
+    rank, x = _rank(node, at), inputs[0]
+    cuts = [slice(None)] * rank
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        if step != 1:
+            return None
+        if x.state.shape[axis % rank] > 1:
+            cuts[axis % rank] = slice(start, end)
+    return x.map(lambda a: a[tuple(cuts)])
+
+
+def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """What is masked is 0, next to an entry that certainly is not masked.
+
+    Next to minus infinity any number will do, and where there is none all of the row is undefined before and after.
+    """
+    rank, x = _rank(node, at), inputs[0]
+    if int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % rank != rank - 1:
+        return None
+    numbers = x.state == NUMBER
+    absent = numbers & (x.number == -np.inf)
+    masked = numbers & (x.number <= MASK) | (x.state == MASKED)
+    present = (x.state == PLAIN) | numbers & (np.abs(x.number) <= MODERATE)
+    zero = absent & ~absent.all(-1, keepdims=True) | masked & present.any(-1, keepdims=True)
+    return Entries(np.where(zero, NUMBER, PLAIN).astype(np.int8), np.zeros(zero.shape))
+
+
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(FUNCTIONS, _elementwise),
+    **dict.fromkeys(("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization"), _layer),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
+    "Cast": _cast,
+    "Transpose": _transpose,
+    "Expand": _expand,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Softmax": _softmax,
+}
+"""Operators that are looked through; what any other one makes is unknown."""

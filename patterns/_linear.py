@@ -1,0 +1,162 @@
+"""A product with a weight, seen as a sum over the values that its operand is a linear function of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from mari_onnx.analysis.facts import Shape
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._parts import parts_of
+from mari_onnx.rewrite.workspace import Workspace
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
+MAX_TERMS = 16
+
+Pieces = tuple[tuple[int, float], ...]
+"""Rows of the weight that are added up: where they begin, and a factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """``x W`` as the sum of each term times its own combination of rows of ``W``.
+
+    Attributes:
+        terms: For each value what it is multiplied with; a value may lack repetitions, which broadcasting brings back.
+        shape: What ``x`` was before its leading axes were merged.
+        changed: Whether the terms are anything else than the parts of ``x``.
+    """
+
+    terms: dict[str, Pieces]
+    shape: Shape
+    changed: bool
+
+
+def linear_form(value: str, at: Workspace) -> Form | None:
+    """The operand of a product as a linear form, with no more wide terms than it has parts."""
+    value = _unmerged(value, at)
+    shape = at.fact(value).shape
+    if not shape or len(shape) < 2 or not isinstance(shape[-1], int) or at.is_once(value):
+        return None
+    parts = parts_of(value, at)
+    if parts is None or parts.axis != parts.rank - 1:
+        pieces = [(value, 0)]
+    else:
+        pieces = [(v, start) for v, start, size in parts if size]
+    expanded = [terms_of(v, at) for v, _ in pieces]
+    known = {terms[0][0] for terms in expanded if len(terms) == 1}
+    terms: dict[str, Pieces] = {}
+    changed = False
+    for (part, start), found in zip(pieces, expanded, strict=True):
+        wide = [v for v, _ in found if v not in known and _is_wide(v, part, at)]
+        kept = found if len(wide) <= 1 and len(found) <= MAX_TERMS else [(narrowest(part, at), 1.0)]
+        known |= {v for v, _ in kept}
+        changed = changed or len(kept) > 1 or (kept[0][0] != part and not at.is_once(part))
+        for v, factor in kept:
+            terms[v] = (*terms.get(v, ()), (start, factor))
+    return Form(terms, shape, changed)
+
+
+def _unmerged(value: str, at: Workspace) -> str:
+    """What a Reshape merged the leading axes of."""
+    node = at.graph.producer(value)
+    before = at.fact(node.inputs[0]).shape if node is not None and node.op in ("Reshape", "Flatten") else None
+    after = at.fact(value).shape
+    if node is None or not before or not after or len(before) < 3 or len(after) != 2:
+        return value
+    return node.inputs[0] if same(before[-1], after[-1]) and not node.domain else value
+
+
+def _is_wide(value: str, part: str, at: Workspace) -> bool:
+    """Whether a term has as many rows as the part it comes from."""
+    own, whole = at.fact(value).shape, at.fact(part).shape
+    assert own is not None
+    assert whole is not None
+    return not at.is_once(value) and same(product(own), product(whole))
+
+
+def narrowest(value: str, at: Workspace) -> str:
+    """The value without repetitions that broadcasting brings back, those along the last axis excepted."""
+    while True:
+        axis = at.fact(value).axis
+        if at.is_user(value) and axis is not None and axis.is_whole and axis.index != (at.fact(value).rank or 0) - 1:
+            value = at.single(value)
+            continue
+        source = _repeated(at.graph.producer(value), at)
+        if source is None:
+            return value
+        value = source
+
+
+def _repeated(node: Node | None, at: Workspace) -> str | None:
+    """What a node does nothing but repeat, along axes of size 1 other than the last."""
+    if node is None or node.domain or node.op not in ("Expand", "Tile", "Concat") or not node.inputs:
+        return None
+    source, result = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
+    if not source or not result or len(set(node.inputs)) > 1 and node.op == "Concat":
+        return None
+    if len(source) < 2 or not same(source[-1], result[-1]):
+        return None
+    fits = all(same(a, b) or same(a, 1) for a, b in zip(reversed(source), reversed(result), strict=False))
+    return node.inputs[0] if fits else None
+
+
+def terms_of(value: str, at: Workspace, depth: int = 4) -> list[tuple[str, float]]:
+    """Values and factors that a value is the sum of."""
+    value = narrowest(value, at)
+    node = at.graph.producer(value)
+    if node is None or node.domain or depth == 0 or at.is_once(value):
+        return [(value, 1.0)]
+    if node.op in ("Add", "Sub", "Sum") and all(_has_columns_of(v, value, at) for v in node.inputs):
+        signs = [1.0, -1.0] if node.op == "Sub" else [1.0] * len(node.inputs)
+        return [(v, s * f) for o, s in zip(node.inputs, signs, strict=True) for v, f in terms_of(o, at, depth - 1)]
+    if node.op == "Neg":
+        return [(v, -f) for v, f in terms_of(node.inputs[0], at, depth - 1)]
+    return [(value, 1.0)]
+
+
+def _has_columns_of(value: str, total: str, at: Workspace) -> bool:
+    own, whole = at.fact(value).shape, at.fact(total).shape
+    return bool(own and whole and len(own) > 1 and same(own[-1], whole[-1]))
+
+
+def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
+    """A combination of rows of a weight, in its own precision."""
+    if len(pieces) == 1 and pieces[0][1] == 1.0:
+        return weight[pieces[0][0] : pieces[0][0] + size]
+    total = sum(factor * weight[start : start + size].astype(np.float64) for start, factor in pieces)
+    return np.asarray(total).astype(weight.dtype)
+
+
+def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *, apart: bool = False) -> str:
+    """The weight of a product for several terms side by side: for each the pieces, and how many columns it has.
+
+    With ``apart`` there is an axis of size 1 between rows and columns.
+    """
+    scale = float(node.attrs.get("alpha", 1.0))
+    turned = bool(node.attrs.get("transB", 0))
+
+    def stacked() -> np.ndarray:
+        array = at.constant(node.inputs[1])
+        assert array is not None
+        array = array.T if turned else array
+        blocks = [rows(array, tuple((s, f * scale) for s, f in pieces), size) for pieces, size in columns]
+        total = np.ascontiguousarray(np.concatenate(blocks, axis=0))
+        return total[:, np.newaxis, :] if apart else total
+
+    key = ("combined", node.inputs[1], turned, scale, tuple(columns), apart)
+    return at.cached_weight(key, stacked, f"{node.inputs[1]}/combined")
+
+
+def is_linear_layer(node: Node, at: Workspace) -> bool:
+    """Whether a MatMul or Gemm multiplies rows with a constant matrix of floats, and adds at most an unscaled bias."""
+    weight = at.fact(node.inputs[1])
+    if not at.is_weight(node.inputs[1]) or weight.rank != 2 or weight.dtype not in FLOATS:
+        return False
+    scaled = node.has_input(2) and node.attrs.get("beta", 1.0) != 1.0
+    return not node.attrs.get("transA", 0) and not scaled

@@ -1,0 +1,420 @@
+"""The engine: what it keeps, what it takes back, when it stops, what it writes down."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from mari_onnx.analysis import analyze_graph
+from mari_onnx.hoist import hoist
+from mari_onnx.inputs import choose_inputs
+from mari_onnx.ir import Node, read_graph, write_model
+from mari_onnx.load import load_model
+from mari_onnx.normalise import normalise
+from mari_onnx.patterns import RULES
+from mari_onnx.pipeline import Options, build
+from mari_onnx.rewrite import engine
+from mari_onnx.rewrite.cost import CostModel, node_cost
+from mari_onnx.rewrite.engine import Rewritten, rewrite
+from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.workspace import Workspace
+from mari_onnx.signature import separate
+from models.catalog import Exported
+from tests.committed import MODELS, users_of
+from tests.patterns.support import apply, at_work, judge, model_of, sides_of
+
+each_model = pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
+
+CHAIN = """score (float[B,3] user, float[B,3] item) => (float[B,3] y) {
+    a = Add(user, item)
+    b = Relu(a)
+    y = Relu(b)
+}"""
+
+
+class Same(Rule[str]):
+    """Relu(x) -> Relu(x): costs what it cost before."""
+
+    name = "same"
+    algebra = "f(x) = f(x)"
+    exactness = Exactness.EXACT
+    ops = frozenset({"Relu"})
+
+    def match(self, node: Node, at: Workspace) -> str | Refusal | None:
+        return node.inputs[0]
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("Relu", [found])]
+
+
+class Twice(Same):
+    """Relu(x) -> Relu(Relu(x)): costs more."""
+
+    name = "twice"
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("Relu", [at.emit("Relu", [found])])]
+
+
+class Once(Same):
+    """Relu(Relu(x)) -> Relu(x): costs less."""
+
+    name = "once"
+
+    def match(self, node: Node, at: Workspace) -> str | Refusal | None:
+        inner = at.graph.producer(node.inputs[0])
+        return inner.inputs[0] if inner is not None and inner.op == "Relu" else None
+
+
+class Back(Same):
+    """Relu(x) -> Max(x, 0), and Max -> Relu: the two undo each other."""
+
+    name = "back"
+    ops = frozenset({"Relu", "Max"})
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        if node.op == "Max":
+            return [at.emit("Relu", [found])]
+        return [at.emit("Max", [found, at.weight(np.zeros((), np.float32))])]
+
+
+class Restless(Back):
+    """The same, before everything else."""
+
+    name = "restless"
+    early = True
+
+
+class Wider(Same):
+    """Another shape than before."""
+
+    name = "wider"
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("Concat", [at.emit("Relu", [found]), found], axis=1)]
+
+
+class OtherType(Same):
+    """Another type than before."""
+
+    name = "other-type"
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("Cast", [found], to=11)]
+
+
+class Nonsense(Same):
+    """An operator that does not exist."""
+
+    name = "nonsense"
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("NoSuchOperator", [at.emit("Relu", [found])])]
+
+
+class Broken(Same):
+    """A bug."""
+
+    name = "broken"
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        at.emit("Relu", [found])
+        raise KeyError("oops")
+
+
+class BrokenMatch(Same):
+    """A bug before anything is done."""
+
+    name = "broken-match"
+
+    def match(self, node: Node, at: Workspace) -> str | Refusal | None:
+        raise ZeroDivisionError
+
+
+class Refusing(Same):
+    name = "refusing"
+
+    def match(self, node: Node, at: Workspace) -> str | Refusal | None:
+        return Refusal("not today")
+
+
+@dataclass
+class State:
+    """All there is to know of a graph at work, to compare with later."""
+
+    workspace: Workspace
+    data: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.data = self.now()
+
+    def now(self) -> dict[str, Any]:
+        workspace, graph = self.workspace, self.workspace.graph
+        return {
+            "bytes": write_model(graph).SerializeToString(deterministic=True),
+            "nodes": [(n, graph.order(n)) for n in graph.nodes],
+            "weights": list(graph.weights),
+            "producers": {v: graph.producer(v) for n in graph.nodes for v in n.outputs},
+            "consumers": {v: set(graph.consumers(v)) for n in graph.nodes for v in (*n.reads, *n.outputs)},
+            "facts": dict(workspace.facts),
+            "singles": dict(workspace.singles),
+        }
+
+    def assert_unchanged(self) -> None:
+        now = self.now()
+        for key, value in self.data.items():
+            assert now[key] == value, key
+
+
+def run(text: str, *rules: Rule[Any], **settings: Any) -> tuple[Workspace, Rewritten]:
+    model = model_of(text)
+    workspace = at_work(model, sides_of(model))
+    return workspace, rewrite(workspace, rules, settings.pop("model", CostModel()), **settings)
+
+
+def operators(workspace: Workspace) -> list[str]:
+    return [node.op for node in workspace.graph.sorted_nodes()]
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def test_what_pays_is_kept() -> None:
+    workspace, rewritten = run(CHAIN, Once())
+    assert operators(workspace).count("Relu") == 1
+    assert [a.rule for a in rewritten.applied] == ["once"]
+    assert rewritten.applied[0].gain > 0
+    assert rewritten.applied[0].step == 1
+    assert rewritten.applied[0].algebra == "f(x) = f(x)"
+    assert not rewritten.exhausted
+
+
+@pytest.mark.parametrize("rule", [Same(), Twice(), Back()])
+def test_what_does_not_pay_is_not(rule: Rule[Any]) -> None:
+    workspace, rewritten = run(CHAIN, rule)
+    assert operators(workspace).count("Relu") == 2
+    assert not rewritten.applied
+    assert rewritten.refused[(rule.name, "Relu 'y'")] == "does not pay"
+
+
+def test_a_detour_is_kept_if_it_pays_in_the_end() -> None:
+    """Twice alone costs more; with Once behind it nothing is gained either, and the graph stays."""
+    workspace, rewritten = run(CHAIN, Twice(), Once())
+    assert operators(workspace).count("Relu") == 1
+    assert {a.rule for a in rewritten.applied} == {"once"}
+
+
+def test_the_first_rule_that_pays_wins() -> None:
+    for rules in ([Same(), Once()], [Once(), Same()]):
+        _, rewritten = run(CHAIN, *rules)
+        assert [a.rule for a in rewritten.applied] == ["once"]
+
+
+def test_gains_add_up_to_the_difference_in_cost() -> None:
+    text = """score (float[B,64] user, float[B,8] item) => (float[B,1] y) <float[72,32] w, float[32] b, float[32,1] v> {
+        x = Concat<axis = 1>(user, item)
+        h = Gemm(x, w, b)
+        r = Relu(h)
+        y = MatMul(r, v)
+    }"""
+    model = model_of(text)
+    workspace = at_work(model, sides_of(model))
+    prices = CostModel()
+
+    def cost() -> float:
+        return sum(node_cost(n, workspace.facts, prices) for n in workspace.graph.nodes)
+
+    before = cost()
+    rewritten = rewrite(workspace, RULES, prices)
+    first = {a.step: a.gain for a in reversed(rewritten.applied)}
+    assert sum(first.values()) == pytest.approx(before - cost(), rel=1e-6)
+    assert all(gain > 0 for gain in first.values())
+
+
+def test_prices_decide() -> None:
+    """Where starting an operator costs nothing and arithmetic everything, and the other way round."""
+    text = """score (float[B,2] user, float[B,2] item) => (float[B,4] y) <float[4,4] w> {
+        x = Concat<axis = 1>(user, item)
+        y = MatMul(x, w)
+    }"""
+    _, cheap = run(text, *RULES, model=CostModel(launch=0.0, flops=1.0))
+    assert any(a.rule == "split-product" for a in cheap.applied)
+    _, dear = run(text, *[r for r in RULES if r.name == "split-product"], model=CostModel(launch=1e6, launch_view=1e6))
+    assert all(a.gain > 0 for a in dear.applied)
+
+
+# -- what is taken back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (Same(), "does not pay"),
+        (Twice(), "does not pay"),
+        (Back(), "does not pay"),
+        (Wider(), "changes the shape"),
+        (OtherType(), "changes the type"),
+        (Nonsense(), "cannot be typed"),
+        (Broken(), "internal error"),
+        (BrokenMatch(), "internal error"),
+        (Refusing(), "not today"),
+    ],
+)
+def test_a_trial_leaves_no_trace(rule: Rule[Any], reason: str) -> None:
+    model = model_of(CHAIN)
+    workspace = at_work(model, sides_of(model))
+    state = State(workspace)
+    rewritten = rewrite(workspace, [rule], CostModel())
+    state.assert_unchanged()
+    assert not rewritten.applied
+    assert {name for name, _ in rewritten.refused} == {rule.name}
+    assert all(reason in text for text in rewritten.refused.values())
+
+
+def test_a_bug_in_one_rule_does_not_stop_the_others() -> None:
+    workspace, rewritten = run(CHAIN, Broken(), BrokenMatch(), Nonsense(), Once())
+    assert [a.rule for a in rewritten.applied] == ["once"]
+    assert operators(workspace).count("Relu") == 1
+
+
+@each_model
+def test_all_trials_on_a_model_taken_back(meta: Exported) -> None:
+    """Nothing ever pays: every rule is tried everywhere, with all that follows, and the graph stays as it was."""
+    graph = normalise(read_graph(load_model(meta.path).model))
+    separated = separate(graph, choose_inputs(graph, users_of(meta)))
+    workspace = hoist(separated.graph, analyze_graph(separated.graph, separated.inputs))
+    state = State(workspace)
+    with mock.patch.object(engine, "MIN_GAIN", math.inf), mock.patch.object(engine, "GROUP_LOSS", 0.0):
+        rewritten = rewrite(workspace, [r for r in RULES if not r.early], CostModel())
+    state.assert_unchanged()
+    assert not rewritten.applied
+
+
+# -- when it stops -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [Same(), Twice(), Back(), Restless()])
+def test_rules_that_could_go_on_for_ever(rule: Rule[Any]) -> None:
+    """They end because nothing pays, or because the budget is spent; the graph is as right as before."""
+    with mock.patch.object(engine, "TRIALS_PER_NODE", 40):
+        workspace, rewritten = run(CHAIN, rule)
+    assert not rewritten.applied
+    assert operators(workspace).count("Relu") == 2
+
+
+def test_a_restless_rule_beside_a_useful_one() -> None:
+    workspace, _ = run(CHAIN, Restless(), Once())
+    assert sum(operators(workspace).count(op) for op in ("Relu", "Max")) == 1
+
+
+def test_two_rules_that_undo_each_other() -> None:
+    class To(Back):
+        name = "to"
+        ops = frozenset({"Relu"})
+
+    class Fro(Back):
+        name = "fro"
+        ops = frozenset({"Max"})
+
+    for rules in ([To(), Fro()], [Fro(), To()]):
+        workspace, rewritten = run(CHAIN, *rules)
+        assert not rewritten.applied
+        assert operators(workspace).count("Relu") == 2
+
+
+def test_the_budget() -> None:
+    _, rewritten = run(CHAIN, Twice(), max_trials=3)
+    assert rewritten.exhausted
+    _, rewritten = run(CHAIN, Twice(), Once(), max_trials=0)
+    assert rewritten.exhausted
+    assert not rewritten.applied
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_the_limit_counts_outermost_rewrites(limit: int) -> None:
+    text = """score (float[B,3] user, float[B,3] item) => (float[B,3] y, float[B,3] z) {
+        a = Relu(item)
+        y = Relu(a)
+        b = Neg(user)
+        c = Add(b, item)
+        d = Relu(c)
+        z = Relu(d)
+    }"""
+    workspace, rewritten = run(text, Once(), limit=limit)
+    assert len(rewritten.applied) == limit
+    assert operators(workspace).count("Relu") == 4 - limit
+
+
+def test_progress_is_told() -> None:
+    seen: list[tuple[int, int]] = []
+    run(CHAIN, Once(), progress=lambda done, total: seen.append((done, total)))
+    assert seen
+    assert all(0 <= done < total for done, total in seen)
+
+
+def test_nodes_of_other_domains_are_left_alone() -> None:
+    model = model_of("""score (float[B,3] user, float[B,3] item) => (float[B,3] y) {
+        a = Add(user, item)
+        b = Relu(a)
+        y = Relu(b)
+    }""")
+    for node in model.graph.node:
+        node.domain = "com.acme" if node.op_type == "Relu" else ""
+    model.opset_import.add(domain="com.acme", version=1)
+    workspace = at_work(model, sides_of(model))
+    rewritten = rewrite(workspace, [Once()], CostModel())
+    assert not rewritten.applied
+
+
+# -- the same every time -----------------------------------------------------------------------------------------------
+
+DIGEST = """
+import hashlib
+from mari_onnx.load import load_model
+from mari_onnx.patterns import RULES
+from mari_onnx.pipeline import Options, build
+from tests.committed import MODELS, users_of
+for meta in MODELS:
+    model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
+    print(meta.name, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())
+"""
+
+
+def test_two_processes_with_other_hashes_write_the_same_bytes(pytestconfig: pytest.Config) -> None:
+    outputs = []
+    for seed in ("0", "4242"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(pytestconfig.rootpath)}
+        done = subprocess.run(
+            [sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True
+        )
+        outputs.append(done.stdout.splitlines())
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == len(MODELS)
+
+
+@each_model
+def test_two_runs_in_one_process_write_the_same_bytes(meta: Exported) -> None:
+    def digest() -> str:
+        model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
+        return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+    assert digest() == digest()
+
+
+# -- with another rule of a third party --------------------------------------------------------------------------------
+
+
+def test_a_rule_that_is_handed_in() -> None:
+    outcome = apply([Once()], CHAIN)
+    assert outcome.times == 1
+    judge(outcome.original, outcome.result, outcome.inputs, seeds=range(3))

@@ -1,0 +1,297 @@
+"""Which inputs are user-side: said, noted in the model, seen from shapes, or guessed from names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from onnx import helper, parser
+
+from mari_onnx.analysis import InputSide
+from mari_onnx.errors import UsageError
+from mari_onnx.inputs import METADATA_USER, Chosen, choose_inputs
+from mari_onnx.ir import read_graph
+
+
+def choose(
+    inputs: str,
+    user: list[str] | None = None,
+    item: list[str] | None = None,
+    metadata: object = None,
+) -> Chosen:
+    """The choice for a model with these inputs and nothing else."""
+    model = parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ y = Constant<value_float = 1.0>() }}'
+    )
+    if metadata is not None:
+        text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+        helper.set_model_props(model, {METADATA_USER: text})
+    return choose_inputs(read_graph(model), user, item)
+
+
+def sides(chosen: Chosen) -> dict[str, str]:
+    return {name: side.value for name, side in chosen.inputs.sides.items()}
+
+
+PLAIN = "float[B,3] a, float[B,2] b, float[B,4] c"
+FEATURES = "int64[B,1] user_id, float[B,4] user_age, int64[B,1] item_id, float[B,2] ctx_hour"
+
+
+# -- said --------------------------------------------------------------------------------------------------------------
+
+
+def test_by_name() -> None:
+    assert sides(choose(PLAIN, ["a", "c"])) == {"a": "user", "b": "item", "c": "user"}
+
+
+def test_items_by_name_leave_the_rest_to_the_user() -> None:
+    assert sides(choose(PLAIN, item=["b"])) == {"a": "user", "b": "item", "c": "user"}
+
+
+def test_both_by_name() -> None:
+    assert sides(choose(PLAIN, ["a"], ["b"])) == {"a": "user", "b": "item", "c": "item"}
+
+
+def test_by_glob() -> None:
+    assert sides(choose(FEATURES, ["user_*", "ctx_*"])) == {
+        "user_id": "user",
+        "user_age": "user",
+        "item_id": "item",
+        "ctx_hour": "user",
+    }
+
+
+def test_order_is_that_of_the_model() -> None:
+    assert list(choose(PLAIN, ["c", "a"]).inputs.sides) == ["a", "b", "c"]
+    assert choose(PLAIN, ["c", "a"]).user_specs() == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"), [("user_idd", "user_id"), ("item-id", "item_id"), ("userage", "user_age")]
+)
+def test_the_nearest_name_is_suggested(typed: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=f"no input '{typed}': did you mean '{hint}'?") as caught:
+        choose(FEATURES, [typed])
+    assert "user_age [B, 4]" in str(caught.value)
+
+
+def test_a_name_like_no_other() -> None:
+    with pytest.raises(UsageError, match=r"no input 'zzz'\. The inputs are a \[B, 3\]"):
+        choose(PLAIN, ["zzz"])
+
+
+def test_a_glob_that_matches_nothing() -> None:
+    with pytest.raises(UsageError, match=r"no input matches 'u_\*'; the inputs are"):
+        choose(PLAIN, ["u_*"])
+
+
+def test_names_are_not_globs_where_they_are_names() -> None:
+    model = parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> g (float[B] q, float[B] r) => (float[B] y) { y = Add(q, r) }'
+    )
+    model.graph.input[0].name = model.graph.node[0].input[0] = "q[0]"
+    assert sides(choose_inputs(read_graph(model), ["q[0]"])) == {"q[0]": "user", "r": "item"}
+
+
+def test_contradictions() -> None:
+    with pytest.raises(UsageError, match="'a' is named as user-side and as item-side"):
+        choose(PLAIN, ["a"], ["a"])
+    with pytest.raises(UsageError, match="named as a whole and by its columns"):
+        choose(PLAIN, ["a", "a[:, 1]"])
+
+
+def test_everything_or_nothing() -> None:
+    with pytest.raises(UsageError, match="every input is user-side"):
+        choose(PLAIN, ["*"])
+    with pytest.raises(UsageError, match="no input is user-side"):
+        choose(PLAIN, item=["*"])
+
+
+def test_a_model_without_inputs() -> None:
+    model = parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> g () => (float[1] y) <float[1] w = {1}> { y = Neg(w) }'
+    )
+    with pytest.raises(UsageError, match="no inputs"):
+        choose_inputs(read_graph(model))
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_a_stacked_input() -> None:
+    chosen = choose("float[B,8] X", ["X[:, 0:3,5]"])
+    assert sides(chosen) == {"X": "item"}
+    assert chosen.stacked == {"X": (0, 1, 2, 5)}
+    assert chosen.widths == {"X": 8}
+    assert chosen.user_specs() == ["X[:, 0:3,5]"]
+
+
+def test_columns_said_from_the_other_side() -> None:
+    assert choose("float[B,8] X", item=["X[:, 3:5,6:]"]).stacked == {"X": (0, 1, 2, 5)}
+
+
+def test_columns_in_several_arguments() -> None:
+    assert choose("float[B,8] X", ["X[:, 0]", "X[:, 4:6]"]).stacked == {"X": (0, 4, 5)}
+
+
+def test_columns_beside_a_whole_input() -> None:
+    chosen = choose("float[B,8] X, float[B,2] user", ["X[:, :4]", "user"])
+    assert sides(chosen) == {"X": "item", "user": "user"}
+    assert chosen.user_specs() == ["user", "X[:, 0:4]"]
+
+
+def test_all_columns_are_the_whole_input() -> None:
+    chosen = choose("float[B,8] X, float[B,2] z", ["X[:, :]"])
+    assert chosen.stacked == {}
+    assert sides(chosen) == {"X": "user", "z": "item"}
+
+
+def test_columns_said_from_both_sides() -> None:
+    assert choose("float[B,4] X", ["X[:, 0:2]"], ["X[:, 2:]"]).stacked == {"X": (0, 1)}
+    with pytest.raises(UsageError, match="columns 1 of 'X' are named for both sides"):
+        choose("float[B,4] X", ["X[:, 0:2]"], ["X[:, 1:]"])
+    with pytest.raises(UsageError, match="columns 2 of 'X' are named for neither side"):
+        choose("float[B,4] X", ["X[:, 0:2]"], ["X[:, 3]"])
+
+
+@pytest.mark.parametrize("shape", ["B,4,2", "B", "B,N"])
+def test_only_a_matrix_of_known_width_has_columns(shape: str) -> None:
+    with pytest.raises(UsageError, match="not a matrix of known width"):
+        choose(f"float[{shape}] X", ["X[:, 0]"])
+
+
+# -- noted in the model ------------------------------------------------------------------------------------------------
+
+
+def test_the_models_own_word() -> None:
+    chosen = choose(PLAIN, metadata=["a", "c"])
+    assert sides(chosen) == {"a": "user", "b": "item", "c": "user"}
+    assert chosen.inputs.notes == ("user inputs as in the model's metadata: a, c",)
+
+
+def test_the_models_own_word_by_hand() -> None:
+    assert sides(choose(PLAIN, metadata="a; c")) == {"a": "user", "b": "item", "c": "user"}
+    assert choose("float[B,8] X", metadata="X[:, 0:3,5]").stacked == {"X": (0, 1, 2, 5)}
+
+
+def test_the_callers_word_counts_more() -> None:
+    assert sides(choose(PLAIN, ["b"], metadata=["a"])) == {"a": "item", "b": "user", "c": "item"}
+
+
+@pytest.mark.parametrize("metadata", ['{"a": 1}', "[1, 2]", '"a"'])
+def test_metadata_that_makes_no_sense(metadata: str) -> None:
+    with pytest.raises(UsageError, match="is not a list of inputs"):
+        choose(PLAIN, metadata=metadata)
+
+
+def test_metadata_that_names_an_input_that_is_gone() -> None:
+    with pytest.raises(UsageError, match="no input 'old'"):
+        choose(PLAIN, metadata=["old"])
+
+
+# -- seen from shapes --------------------------------------------------------------------------------------------------
+
+
+def test_one_row_beside_many() -> None:
+    chosen = choose("float[1,3] a, float[B,2] b")
+    assert sides(chosen) == {"a": "shared", "b": "item"}
+    assert "given once per request: a" in chosen.inputs.notes[0]
+
+
+def test_a_named_input_with_one_row_is_given_once() -> None:
+    chosen = choose("float[1,3] a, float[B,2] b", ["a"])
+    assert sides(chosen) == {"a": "shared", "b": "item"}
+    assert chosen.user_specs() == ["a"]
+
+
+def test_scalars_are_given_once() -> None:
+    assert sides(choose("float[B,3] a, float t, float[B,2] b", ["a"])) == {"a": "user", "t": "shared", "b": "item"}
+
+
+def test_what_cannot_have_candidates_is_given_once() -> None:
+    """A table as an input: its first size is fixed where the others' is open."""
+    chosen = choose("float[B,3] a, float[B,2] b, float[5,4] table", ["a"])
+    assert sides(chosen) == {"a": "user", "b": "item", "table": "shared"}
+    assert chosen.inputs.batch is None
+
+
+def test_a_named_scalar_has_no_candidates() -> None:
+    with pytest.raises(UsageError, match="the user-side input 't' is .* no candidate axis"):
+        choose("float[B,3] a, float t", ["t"])
+
+
+# -- guessed from names ------------------------------------------------------------------------------------------------
+
+
+def test_common_prefixes_and_the_guess_is_announced() -> None:
+    chosen = choose(FEATURES)
+    assert sides(chosen) == {"user_id": "user", "user_age": "user", "item_id": "item", "ctx_hour": "user"}
+    (note,) = chosen.inputs.notes
+    assert note == "guessed from their names as user-side: user_id, user_age, ctx_hour; say --user to be sure"
+
+
+def test_capitals_do_not_matter() -> None:
+    assert sides(choose("float[B,3] UserAge, float[B,2] ItemId")) == {"UserAge": "user", "ItemId": "item"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "complaint"),
+    [
+        (PLAIN, "cannot be told from the model; name them with --user"),
+        ("float[B,3] user_age, float[B,2] price", r"\(price could be either\)"),
+        ("float[B,3] user_age, float[B,2] user_id", "cannot be told"),
+        ("float[B,3] item_a, float[B,2] item_b", "cannot be told"),
+    ],
+)
+def test_no_guess_where_there_is_doubt(inputs: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        choose(inputs)
+
+
+# -- where the candidates lie ------------------------------------------------------------------------------------------
+
+
+def test_on_the_axis_of_the_common_name() -> None:
+    chosen = choose("float[T,B,3] a, float[B,2] b, float[T,B] c", ["a"])
+    assert chosen.inputs.axes == {"a": 1, "b": 0, "c": 1}
+
+
+def test_candidates_on_the_last_axis() -> None:
+    chosen = choose("float[3,B] a, float[1,B] b", ["a"])
+    assert chosen.inputs.axes == {"a": 1, "b": 1}
+    assert sides(chosen) == {"a": "user", "b": "item"}
+
+
+def test_each_input_with_a_name_of_its_own() -> None:
+    """TensorFlow: unk__1, unk__2, ... are all the number of candidates."""
+    chosen = choose("float[unk__1,3] a, float[unk__2,2] b, float[unk__3,4] c", ["a"])
+    assert chosen.inputs.axes == {"a": 0, "b": 0, "c": 0}
+    assert sides(chosen) == {"a": "user", "b": "item", "c": "item"}
+
+
+def test_sizes_without_a_name() -> None:
+    chosen = choose("float[?,3] a, float[?,2] b", ["a"])
+    assert chosen.inputs.axes == {"a": 0, "b": 0}
+
+
+def test_a_fixed_number_of_candidates() -> None:
+    chosen = choose("float[512,3] a, float[512,2] b", ["a"])
+    assert chosen.inputs.batch == 512
+    assert choose(PLAIN, ["a"]).inputs.batch is None
+
+
+def test_inputs_that_disagree() -> None:
+    with pytest.raises(UsageError, match=r"do not agree on the number of candidates: a \[512, 3\], b \[256, 2\]"):
+        choose("float[512,3] a, float[256,2] b", ["a"], ["b"])
+
+
+def test_an_input_without_rows() -> None:
+    with pytest.raises(UsageError, match="has no rows"):
+        choose("float[0,3] a, float[B,2] b", ["a"])
+
+
+def test_sides_are_enumerated() -> None:
+    chosen = choose(PLAIN, ["a"])
+    assert chosen.inputs.on(InputSide.USER) == ["a"]
+    assert chosen.inputs.on(InputSide.ITEM) == ["b", "c"]
+    assert chosen.inputs.on(InputSide.SHARED) == []

@@ -1,0 +1,123 @@
+"""After the rules: outputs made by those who compute them, constants folded, nothing dead, names as they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx
+import pytest
+from onnx import parser
+
+from mari_onnx.ir import Graph, Node, read_graph, write_model
+from mari_onnx.normalise import normalise
+from mari_onnx.tidy import tidy, with_unique_node_names, without_keepers
+from models.catalog import Exported
+from tests.committed import MODELS, built
+
+
+def graph_of(text: str) -> Graph:
+    return read_graph(parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17]> {text}'))
+
+
+def by_rule(graph: Graph, *outputs: str) -> Graph:
+    """The same graph, where a rule has made the nodes of some values."""
+    nodes = [
+        replace(n, source=None, rule="some-rule") if any(o in outputs for o in n.outputs) else n for n in graph.nodes
+    ]
+    return Graph(graph.model, graph.opset, graph.inputs, graph.outputs, graph.weights, nodes)
+
+
+def operators(graph: Graph) -> list[str]:
+    return [node.op for node in graph.sorted_nodes()]
+
+
+def test_an_output_is_made_by_the_node_that_computes_it() -> None:
+    graph = by_rule(graph_of("g (float[B] x) => (float[B] y) { a = Neg(x) y = Identity(a) }"), "y")
+    tidied = without_keepers(graph)
+    assert operators(tidied) == ["Neg"]
+    assert tidied.nodes[0].outputs == ("y",)
+
+
+def test_an_identity_of_the_models_own_stays() -> None:
+    graph = graph_of("g (float[B] x) => (float[B] y) { a = Neg(x) y = Identity(a) }")
+    assert operators(without_keepers(graph)) == ["Neg", "Identity"]
+
+
+def test_other_readers_follow() -> None:
+    graph = by_rule(
+        graph_of("g (float[B] x) => (float[B] y, float[B] z) { a = Neg(x) y = Identity(a) z = Abs(a) }"), "y"
+    )
+    tidied = without_keepers(graph)
+    assert operators(tidied) == ["Neg", "Abs"]
+    assert tidied.producer("z").inputs == ("y",)  # type: ignore[union-attr]
+
+
+def test_two_outputs_of_one_value() -> None:
+    graph = by_rule(
+        graph_of("g (float[B] x) => (float[B] y, float[B] z) { a = Neg(x) y = Identity(a) z = Identity(a) }"), "y", "z"
+    )
+    tidied = without_keepers(graph)
+    assert operators(tidied) == ["Neg", "Identity"]
+    onnx.checker.check_model(write_model(tidied))
+
+
+def test_an_input_that_is_an_output_under_another_name() -> None:
+    graph = by_rule(graph_of("g (float[B] x) => (float[B] y) { y = Identity(x) }"), "y")
+    assert operators(without_keepers(graph)) == ["Identity"]
+
+
+def test_a_value_that_is_an_output_itself() -> None:
+    graph = by_rule(graph_of("g (float[B] x) => (float[B] a, float[B] y) { a = Neg(x) y = Identity(a) }"), "y")
+    assert operators(without_keepers(graph)) == ["Neg", "Identity"]
+
+
+def test_a_value_that_a_subgraph_reads() -> None:
+    graph = by_rule(
+        graph_of("""g (bool c, float[B] x) => (float[B] y, float[B] z) {
+            a = Neg(x)
+            y = Identity(a)
+            z = If(c) <
+                then_branch = t () => (float[B] p) { p = Neg(a) },
+                else_branch = e () => (float[B] q) { q = Abs(a) }
+            >
+        }"""),
+        "y",
+    )
+    tidied = without_keepers(graph)
+    assert operators(tidied) == ["Neg", "Identity", "If"]
+
+
+def test_node_names_are_unique() -> None:
+    """ONNX Runtime takes two nodes of one name for an error."""
+    graph = graph_of("g (float[B] x) => (float[B] y) { [n] a = Neg(x) [m] y = Abs(a) }")
+    more = [
+        *graph.nodes,
+        Node("Neg", ("y",), ("p",), name="n", rule="r"),
+        Node("Neg", ("p",), ("q",), name="n", rule="r"),
+        Node("Neg", ("q",), ("s",), rule="r"),
+        Node("Neg", ("s",), ("t",), rule="r"),
+    ]
+    named = with_unique_node_names(Graph(graph.model, 17, graph.inputs, graph.outputs, graph.weights, more))
+    names = [node.name for node in named.nodes]
+    assert names[:2] == ["n", "m"]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
+def test_results_are_tidy(meta: Exported) -> None:
+    result = built(meta)
+    graph = result.model.graph
+    read = {v for node in graph.node for v in node.input} | {v.name for v in graph.output}
+    assert all(any(o in read for o in node.output) for node in graph.node), "a node that nobody needs"
+    assert all(tensor.name in read for tensor in graph.initializer), "a weight that nobody needs"
+    names = [node.name for node in graph.node if node.name]
+    assert len(set(names)) == len(names)
+    assert not any(node.op_type in ("Identity", "Constant") for node in graph.node)
+    made = {v for node in graph.node for v in node.output} | {v.name for v in graph.input}
+    assert all(v.name in made for v in graph.value_info)
+
+
+@pytest.mark.parametrize("meta", MODELS[:6], ids=lambda meta: meta.name)
+def test_a_second_time_changes_nothing(meta: Exported) -> None:
+    graph = tidy(normalise(read_graph(onnx.load(meta.path))))
+    assert write_model(tidy(graph)) == write_model(graph)
