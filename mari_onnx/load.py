@@ -22,6 +22,8 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
 MIN_OPSET = 11
 LARGEST_FILE = (1 << 31) - 1
 """Bytes; protobuf reads and writes no more."""
+CHECKED_BYTES = 1 << 24
+"""Constants up to this size are looked at; onnx's checker does not, and ONNX Runtime finds the others."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
         loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
     _check_text(loaded)
     _check_opset(loaded)
-    _check_types(loaded)
+    _check_constants(loaded)
     _check_external_data(loaded)
     if loaded.model.functions:
         return replace(loaded, model=_inlined(loaded))
@@ -97,18 +99,30 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
 
 def _check_text(loaded: Loaded) -> None:
     """protobuf hands out text that is not UTF-8 as bytes, and takes it from nobody."""
-    for descriptor, value in (*loaded.model.ListFields(), *loaded.model.graph.ListFields()):
-        if isinstance(value, bytes):
-            raise ModelError(f"{loaded.name} is not an ONNX model, or is damaged: its {descriptor.name} is not text")
+    graph = loaded.model.graph
+    texts = [value for _, value in (*loaded.model.ListFields(), *graph.ListFields())]
+    texts += [named.name for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer)]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        texts += [attribute.name for attribute in node.attribute]
+    for text in texts:
+        if isinstance(text, bytes):
+            raise ModelError(f"{loaded.name} is not an ONNX model, or is damaged: {text!r} is not text")
 
 
-def _check_types(loaded: Loaded) -> None:
+def _check_constants(loaded: Loaded) -> None:
     known = set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
     for tensor in tensors(loaded.model.graph):
         if tensor.data_type not in known:
             raise ModelError(
                 f"{loaded.name}: the constant '{tensor.name}' has the element type {tensor.data_type}, which the "
                 "installed onnx does not know"
+            )
+        size = byte_size(tensor)
+        if tensor.HasField("raw_data") and 0 < size <= CHECKED_BYTES and len(tensor.raw_data) != size:
+            raise ModelError(
+                f"{loaded.name} is damaged: the constant '{tensor.name}' has {len(tensor.raw_data)} bytes, and its "
+                f"shape needs {size}"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,12 @@ def users_of(meta: Exported) -> list[str]:
     return [f"{meta.inputs[0]['name']}[:, {','.join(map(str, meta.user_columns))}]"]
 
 
-@lru_cache(maxsize=None)
+@cache
 def loaded(path: Path) -> Loaded:
     return load_model(path)
 
 
-@lru_cache(maxsize=None)
+@cache
 def expected(meta_path: Path, batch: int) -> list[np.ndarray]:
     """What the original says to a request."""
     meta = next(m for m in MODELS if m.path == meta_path)

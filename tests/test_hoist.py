@@ -7,8 +7,6 @@ import pytest
 
 from tests.patterns.support import BATCHES, Outcome, apply, sides_of
 
-NO_RULES: list[object] = []
-
 
 def hoisted(text: str, **settings: object) -> Outcome:
     """The hoist by itself, judged."""
@@ -41,7 +39,8 @@ def test_user_layers_run_once() -> None:
 
 
 def test_names_order_and_types_of_inputs_and_outputs_stay() -> None:
-    outcome = hoisted("""score (float[B,3] item, int64[B,2] user_b, double[B,1] user_a) => (float[B,3] y, int64[B,2] z) {
+    outcome = hoisted("""score (float[B,3] item, int64[B,2] user_b, double[B,1] user_a)
+    => (float[B,3] y, int64[B,2] z) {
         y = Neg(item)
         z = Abs(user_b)
     }""")
@@ -159,7 +158,12 @@ def test_a_tensor_used_as_data_and_as_a_size() -> None:
         ("B,2,3", "B,6", "h = Flatten(user) y = Add(h, item)", "B,6"),
         ("B,2,3", "B,2,3", "h = Reshape(user, rows) i = Reshape(item, rows) y = Add(h, i)", "M,3"),
         ("2,B,3", "2,B,3", "h = Reshape(user, rows) i = Reshape(item, rows) y = Add(h, i)", "M,3"),
-        ("B,2,3", "B,2,3", "a = Transpose<perm = [1, 0, 2]>(user) h = Reshape(a, rows) y = Neg(h) z = Abs(item)", "M,3"),
+        (
+            "B,2,3",
+            "B,2,3",
+            "a = Transpose<perm = [1, 0, 2]>(user) h = Reshape(a, rows) y = Neg(h) z = Abs(item)",
+            "M,3",
+        ),
     ],
 )
 def test_candidates_on_any_axis(user: str, item: str, nodes: str, result: str) -> None:
@@ -209,7 +213,9 @@ def test_nothing_is_hoisted_without_user_inputs() -> None:
 
 
 def test_sides() -> None:
-    outcome = hoisted("score (float[B,3] user, float[B,3] item, float[3] given) => (float[B,3] y) "
-                      "{ a = Add(user, given) y = Add(a, item) }")
+    outcome = hoisted(
+        "score (float[B,3] user, float[B,3] item, float[3] given) => (float[B,3] y) "
+        "{ a = Add(user, given) y = Add(a, item) }"
+    )
     assert outcome.inputs == sides_of(outcome.original)
     assert rows_of(outcome, "Add") == [False, True]

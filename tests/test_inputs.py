@@ -66,9 +66,7 @@ def test_order_is_that_of_the_model() -> None:
     assert choose(PLAIN, ["c", "a"]).user_specs() == ["a", "c"]
 
 
-@pytest.mark.parametrize(
-    ("typed", "hint"), [("user_idd", "user_id"), ("item-id", "item_id"), ("userage", "user_age")]
-)
+@pytest.mark.parametrize(("typed", "hint"), [("user_idd", "user_id"), ("item-id", "item_id"), ("userage", "user_age")])
 def test_the_nearest_name_is_suggested(typed: str, hint: str) -> None:
     with pytest.raises(UsageError, match=f"no input '{typed}': did you mean '{hint}'?") as caught:
         choose(FEATURES, [typed])
@@ -216,7 +214,7 @@ def test_what_cannot_have_candidates_is_given_once() -> None:
 
 
 def test_a_named_scalar_has_no_candidates() -> None:
-    with pytest.raises(UsageError, match="the user-side input 't' is .* no candidate axis"):
+    with pytest.raises(UsageError, match=r"the user-side input 't' is .* no candidate axis"):
         choose("float[B,3] a, float t", ["t"])
 
 

@@ -98,7 +98,9 @@ def test_sparse_constants_stay_right() -> None:
 
 def test_identities_in_a_row() -> None:
     graph = bypass_no_ops(
-        graph_of("g (float[B] x) => (float[B] y) { a = Identity(x) b = Identity(a) c = Neg(b) d = Identity(c) y = Abs(d) }")
+        graph_of(
+            "g (float[B] x) => (float[B] y) { a = Identity(x) b = Identity(a) c = Neg(b) d = Identity(c) y = Abs(d) }"
+        )
     )
     assert operators(graph) == ["Neg", "Abs"]
     assert graph.nodes[0].inputs == ("x",)

@@ -308,3 +308,10 @@ def test_a_constant_of_a_type_that_nobody_knows(refused, tmp_path, out, dtype):
     model.graph.initializer[0].data_type = dtype
     message = refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
     assert f"the constant 'w' has the element type {dtype}" in message
+
+
+def test_a_constant_whose_bytes_do_not_fill_its_shape(refused, tmp_path, out):
+    model = rankers.ranker()
+    model.graph.initializer[1].dims[0] = 33
+    message = refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
+    assert "'b' has 128 bytes, and its shape needs 132" in message

@@ -140,7 +140,7 @@ def keeping_everything() -> Iterator[None]:
     with (
         mock.patch.object(engine, "MIN_GAIN", -math.inf),
         mock.patch.object(engine, "EARLY_LOSS", math.inf),
-        mock.patch.object(engine._Engine, "_enabled", lambda self, kept: True),
+        mock.patch.object(engine._Engine, "_enabled", return_value=True),
     ):
         yield
 

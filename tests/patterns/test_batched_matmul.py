@@ -151,9 +151,7 @@ def test_not_where_the_summed_axis_is_repeated(other: str) -> None:
 
 def test_not_a_vector() -> None:
     """[B, d] times [d]: the candidates are rows of a matrix here."""
-    outcome = apply(
-        RULE, "score (float[B,3] user, float[B,3,3] item) => (float[B,B2,3] y) { y = MatMul(user, item) }"
-    )
+    outcome = apply(RULE, "score (float[B,3] user, float[B,3,3] item) => (float[B,B2,3] y) { y = MatMul(user, item) }")
     assert outcome.times == 0
 
 

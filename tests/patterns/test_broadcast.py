@@ -76,7 +76,9 @@ def test_where_in_each_place(which: tuple[str, str, str]) -> None:
 def test_two_user_operands_at_once() -> None:
     outcome = apply(
         RULE,
-        """score (bool[B,3] item, float[B,3] user, float[B,1] user2) => (float[B,3] y) { y = Where(item, user, user2) }""",
+        """score (bool[B,3] item, float[B,3] user, float[B,1] user2) => (float[B,3] y) {
+            y = Where(item, user, user2)
+        }""",
     )
     assert outcome.times == 1
     assert outcome.ops == {"Where": 1}

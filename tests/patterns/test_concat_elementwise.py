@@ -142,7 +142,8 @@ def test_batch_normalisation(axis: int) -> None:
 
 @pytest.mark.parametrize("inputs", ["x, low, high", "x, low", "x, , high", "x"])
 def test_clip_with_optional_inputs(inputs: str) -> None:
-    model = f"""score (float[B,3] user, float[B,2] item) => (float[B,5] y) <float low = {{-2.0}}, float high = {{1.0}}> {{
+    model = f"""score (float[B,3] user, float[B,2] item) => (float[B,5] y)
+    <float low = {{-2.0}}, float high = {{1.0}}> {{
         x = Concat<axis = 1>(user, item)
         y = Clip({inputs})
     }}"""
@@ -319,9 +320,7 @@ def operands(draw: st.DrawFn) -> tuple[list[object], int, list[tuple[str, int]],
 
 
 @given(case=operands(), op=st.sampled_from(["Add", "Sub", "Mul", "Min"]), swap=st.booleans())
-def test_any_operands(
-    case: tuple[list[object], int, list[tuple[str, int]], list[object]], op: str, swap: bool
-) -> None:
+def test_any_operands(case: tuple[list[object], int, list[tuple[str, int]], list[object]], op: str, swap: bool) -> None:
     shape, axis, parts, constant = case
     names = [f"{side}{index}" for index, (side, _) in enumerate(parts)]
     inputs = [

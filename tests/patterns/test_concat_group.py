@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +52,7 @@ def test_not_along_the_candidates() -> None:
 def test_any_order(sides: list[str]) -> None:
     names = [f"{side}{index}" for index, side in enumerate([*sides, "item"])]
     outcome = apply(RULE, text_of(names), batches=(0, 1, 2, 7))
-    neighbours = any(a == b == "user" for a, b in zip(sides, sides[1:], strict=False))
+    neighbours = any(a == b == "user" for a, b in pairwise(sides))
     runs = sum(side == "user" and (index == 0 or sides[index - 1] != "user") for index, side in enumerate(sides))
     assert outcome.times == neighbours
     assert outcome.ops["Expand"] == runs

@@ -129,9 +129,7 @@ def test_not_a_slice_of_the_joined_axis_or_of_unnamed_axes() -> None:
         (np.array([[1, 0], [2, 2]]), 1, 2, "B,3,3", "B,3,2", "B,2,2,5"),
     ],
 )
-def test_gather_of_another_axis(
-    index: np.ndarray, along: int, joined: int, user: str, item: str, result: str
-) -> None:
+def test_gather_of_another_axis(index: np.ndarray, along: int, joined: int, user: str, item: str, result: str) -> None:
     assert times(f"Gather<axis = {along}>(x, k)", joined, result, user=user, item=item, k=index) == 1
 
 
@@ -155,7 +153,10 @@ def test_the_user_half_runs_once() -> None:
         }""",
     )
     assert outcome.ops["ReduceSum"] == 2
-    assert sorted(str(outcome.size_of(node.output[0])) for node in outcome.of("ReduceSum")) == ["(1, 3, 1)", "(B, 2, 1)"]
+    assert sorted(str(outcome.size_of(node.output[0])) for node in outcome.of("ReduceSum")) == [
+        "(1, 3, 1)",
+        "(B, 2, 1)",
+    ]
 
 
 def test_not_a_second_output() -> None:

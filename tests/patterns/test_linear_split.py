@@ -83,7 +83,7 @@ def test_a_repeated_item_is_multiplied_once_and_repeated_behind() -> None:
         }""",
     )
     assert outcome.times == 1
-    assert [op for op in outcome.ops if op != "Concat"] .count("Expand") == 1
+    assert [op for op in outcome.ops if op != "Concat"].count("Expand") == 1
     assert str(outcome.size_of(outcome.of("MatMul")[0].output[0])) == "(B, 1, 4)"
 
 

@@ -62,7 +62,8 @@ def test_three_in_a_row() -> None:
 @pytest.mark.parametrize("place", [0, 1])
 def test_not_where_one_is_scaled_or_turned(attribute: str, place: int) -> None:
     if attribute.startswith("transA"):
-        text = """score (float[3,B] user, float[B,2] user2, float[B,4] item) => (float[B,4] z) <float[3,4] w, float[2,4] v> {
+        text = """score (float[3,B] user, float[B,2] user2, float[B,4] item) => (float[B,4] z)
+        <float[3,4] w, float[2,4] v> {
             p = Gemm<transA = 1>(user, w)
             y = Gemm(user2, v, p)
             z = Mul(y, item)
@@ -100,7 +101,8 @@ def test_not_for_each_candidate() -> None:
 
 
 def test_not_where_a_weight_is_given() -> None:
-    text = """score (float[B,3] user, float[B,2] user2, float[B,4] item, float[3,4] w) => (float[B,4] z) <float[2,4] v> {
+    text = """score (float[B,3] user, float[B,2] user2, float[B,4] item, float[3,4] w) => (float[B,4] z)
+    <float[2,4] v> {
         p = Gemm(user, w)
         y = Gemm(user2, v, p)
         z = Mul(y, item)

@@ -45,7 +45,8 @@ def test_slice(start: int, end: int, width: int) -> None:
 def test_a_whole_part_is_taken_as_it_is() -> None:
     outcome = apply(
         RULE,
-        """score (float[B,3] user, float[B,2] item) => (float[B,2] y) <int64[1] s = {3}, int64[1] e = {5}, int64[1] a = {1}> {
+        """score (float[B,3] user, float[B,2] item) => (float[B,2] y)
+        <int64[1] s = {3}, int64[1] e = {5}, int64[1] a = {1}> {
             x = Concat<axis = 1>(user, item)
             p = Slice(x, s, e, a)
             y = Neg(p)

@@ -56,7 +56,7 @@ W = np.random.default_rng(0).integers(-3, 4, (5, 4)).astype(F32)
         ("q = Concat<axis = -1>(r, r)", 10, {}),
         ("q = Clip(r, low)", 5, {"low": F32(0)}),
         ("h = MatMul(r, w)\n q = Mul(h, h)", 4, {"w": W}),
-        ("q = Einsum<equation = \"bi,io->bo\">(r, w)", 4, {"w": W}),
+        ('q = Einsum<equation = "bi,io->bo">(r, w)', 4, {"w": W}),
     ],
 )
 def test_layers(layers: str, width: int, weights: dict[str, np.ndarray]) -> None:

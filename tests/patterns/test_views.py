@@ -39,9 +39,7 @@ def test_a_chain_becomes_one_view(nodes: str, item: str, result: str) -> None:
 
 
 def test_there_and_back_is_nothing() -> None:
-    outcome = viewed(
-        "a = Unsqueeze(item, one) b = Squeeze(a, one) y = Relu(b)", "B,6", "B,6", one=np.array([1])
-    )
+    outcome = viewed("a = Unsqueeze(item, one) b = Squeeze(a, one) y = Relu(b)", "B,6", "B,6", one=np.array([1]))
     assert outcome.ops == {"Relu": 1}
 
 
@@ -108,7 +106,11 @@ def test_not_where_two_sizes_are_open() -> None:
 # -- any model ---------------------------------------------------------------------------------------------------------
 
 
-@given(shapes=st.lists(st.sampled_from([[6], [2, 3], [1, 6], [3, 2], [1, 2, 3], [6, 1], [3, 1, 2]]), min_size=2, max_size=5))
+@given(
+    shapes=st.lists(
+        st.sampled_from([[6], [2, 3], [1, 6], [3, 2], [1, 2, 3], [6, 1], [3, 1, 2]]), min_size=2, max_size=5
+    )
+)
 def test_any_chain(shapes: list[list[int]]) -> None:
     nodes, weights, value = [], {}, "item"
     for index, shape in enumerate(shapes[1:]):

@@ -215,9 +215,18 @@ def test_a_detour_is_kept_if_it_pays_in_the_end() -> None:
 
 
 def test_the_first_rule_that_pays_wins() -> None:
-    for rules in ([Same(), Once()], [Once(), Same()]):
+    class Too(Once):
+        name = "too"
+
+    for rules in ([Once(), Too()], [Too(), Once()]):
         _, rewritten = run(CHAIN, *rules)
-        assert [a.rule for a in rewritten.applied] == ["once"]
+        assert [a.rule for a in rewritten.applied] == [rules[0].name]
+
+
+@pytest.mark.parametrize("rules", [[Same(), Once()], [Once(), Same()]])
+def test_the_order_of_rules_does_not_keep_what_pays_from_being_found(rules: list[Rule[Any]]) -> None:
+    workspace, _ = run(CHAIN, *rules)
+    assert operators(workspace).count("Relu") == 1
 
 
 def test_gains_add_up_to_the_difference_in_cost() -> None:

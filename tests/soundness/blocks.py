@@ -196,11 +196,11 @@ def layer_norm(b: Builder) -> None:
 
 def batch_norm(b: Builder) -> None:
     value = b.float_value(2)
-    if value is None or value.shape[1].wide:
+    if value is None or (value.shape[1].wide and b.setting.batch is None):
         return
-    channels = value.shape[1].n
+    channels = value.shape[1]
     rows = [b.weight([channels]) for _ in range(3)]
-    spread = b.constant(np.arange(1, channels + 1).astype(np.float32))
+    spread = b.constant(np.arange(1, channels.at(b.setting.batch or 1) + 1).astype(np.float32))
     like = replace(value, exact=False, bound=value.bound * 2 + 4)
     b.node("BatchNormalization", [value, *rows, spread], like)
 
@@ -291,20 +291,22 @@ def wide_layer(b: Builder) -> None:
 
 
 def batched_product(b: Builder) -> None:
+    """Rows of one against rows of the other, now and then summed over the candidates."""
     left = b.float_value(2)
     if left is None:
         return
     left = b.tamed(left)
     right = b.find(lambda v: v.kind == "float" and v.rank >= 2 and v.shape[-1] == left.shape[-1])
-    if right is None or left.shape[-1].wide:
-        return
+    if b.setting.batch is not None and left.rank == 3 and b.chance(4):
+        right = b.weight([left.shape[0], 2, left.shape[2]])
+    assert right is not None
     right = b.tamed(right)
     outside = broadcast(b, left.shape[:-2], right.shape[:-2]) if max(left.rank, right.rank) > 2 else ()
     if outside is None:
         return
     order = [*range(right.rank - 2), right.rank - 1, right.rank - 2]
     turned = b.node("Transpose", [right], replace(right, shape=tuple(right.shape[k] for k in order)), perm=order)
-    bound = left.bound * right.bound * left.shape[-1].n
+    bound = left.bound * right.bound * left.shape[-1].at(8)
     like = Value("", (*outside, left.shape[-2], right.shape[-2]), exact=left.exact and right.exact, bound=bound)
     b.node("MatMul", [left, turned], like)
 
@@ -360,7 +362,7 @@ def convolution(b: Builder) -> None:
 
 
 def pooling(b: Builder) -> None:
-    value = b.find(lambda v: v.kind == "float" and v.rank == 3 and not v.shape[2].wide)
+    value = b.find(lambda v: v.kind == "float" and v.rank == 3)
     if value is None:
         return
     op = b.pick(["GlobalAveragePool", "GlobalMaxPool"])

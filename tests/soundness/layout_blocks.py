@@ -124,6 +124,8 @@ def concat(b: Builder) -> None:
         and v.shape[axis].wide == value.shape[axis].wide
     ]
     parts = [value, *(b.pick(others) for _ in range(1 + b.below(2)))]
+    if value.kind == "float" and not value.shape[axis].wide and b.setting.batch is not None and b.chance():
+        parts.append(b.weight(value.shape))
     total = Size(sum(p.shape[axis].n for p in parts), value.shape[axis].wide)
     if total.n > 12:
         return
@@ -303,6 +305,23 @@ def gather_elements(b: Builder) -> None:
     b.node("GatherElements", [found, ids], replace(found, shape=ids.shape), axis=axis)
 
 
+def own_table(b: Builder) -> None:
+    """A table made by the graph itself, which may be another one for each candidate."""
+    ids = b.find(lambda v: v.kind == "int" and v.rank <= 2)
+    table = b.find(lambda v: v.kind == "float" and 1 <= v.rank <= 2 and Size(VOCABULARY) in v.shape)
+    if ids is None:
+        return
+    if table is None:
+        row = b.find(lambda v: v.kind == "float" and v.rank == 2 and v.shape[1] == ONE)
+        table = b.weight([VOCABULARY, 2])
+        if row is not None:
+            target = (row.shape[0], Size(VOCABULARY))
+            table = b.node("Add", [row, b.weight([VOCABULARY])], replace(row, shape=target, bound=row.bound + 2))
+    axis = table.shape.index(Size(VOCABULARY))
+    shape = (*table.shape[:axis], *ids.shape, *table.shape[axis + 1 :])
+    b.node("Gather", [table, ids], replace(table, shape=shape), axis=axis)
+
+
 def one_branch(b: Builder) -> None:
     """An If whose branches capture a value."""
     value = b.float_value(1)
@@ -320,7 +339,7 @@ def one_branch(b: Builder) -> None:
 LAYOUT: list[Block] = [transpose, transpose, merge, merge, part, relay, flatten, unsqueeze, squeeze]
 JOINING: list[Block] = [concat, concat, cut, cut, split, columns, pad]
 REPEATING: list[Block] = [expand, expand, tile, constant_of_shape, numbers, count_of_candidates]
-LOOKUPS: list[Block] = [embed, embed, stacked_lookup, one_hot, gather_elements]
+LOOKUPS: list[Block] = [embed, embed, stacked_lookup, one_hot, own_table, gather_elements]
 SUBGRAPHS: list[Block] = [one_branch]
 
 FAMILIES: list[list[Block]] = [
