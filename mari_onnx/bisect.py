@@ -24,11 +24,11 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: S
         built: Its result.
     """
 
-    def is_right(limit: int) -> bool:
+    def is_right(limit: int | None, used: Sequence[AnyRule] = rules) -> bool:
         from mari_onnx.pipeline import build, check
 
         try:
-            return check(source, build(loaded, options, rules, limit), options).passed
+            return check(source, build(loaded, options, used, limit), options).passed
         except MariError:
             return False
 
@@ -45,6 +45,10 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: S
     guilty = [a for a in built.rewritten.applied if a.step == wrong]
     if not guilty:
         return "no single rewrite is to blame; please report this model"
-    names = ", ".join(dict.fromkeys(a.rule for a in guilty))
-    first = guilty[0]
-    return f"the rewrite that does it is '{first.rule}' at {first.node}; leave it out with --disable {names}"
+    # A rewrite is kept with all that it led to: the guilty rule is the one without which the result is right.
+    for name in dict.fromkeys(a.rule for a in guilty):
+        if is_right(None, [r for r in rules if r.name != name]):
+            first = next(a for a in guilty if a.rule == name)
+            return f"the rewrite that does it is '{name}' at {first.node}; leave it out with --disable {name}"
+    names = ",".join(dict.fromkeys(a.rule for a in guilty))
+    return f"it goes wrong with the rewrites at {guilty[0].node}; leave them out with --disable {names}"

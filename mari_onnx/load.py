@@ -98,7 +98,7 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
 
 
 def _check_text(loaded: Loaded) -> None:
-    """protobuf hands out text that is not UTF-8 as bytes, and takes it from nobody."""
+    """Text that is not UTF-8 comes out of protobuf as bytes, and does not go in again."""
     graph = loaded.model.graph
     texts = [value for _, value in (*loaded.model.ListFields(), *graph.ListFields())]
     texts += [named.name for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer)]
@@ -112,6 +112,12 @@ def _check_text(loaded: Loaded) -> None:
 
 def _check_constants(loaded: Loaded) -> None:
     known = set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
+    for value in (*loaded.model.graph.input, *loaded.model.graph.output):
+        if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type not in known:
+            raise ModelError(
+                f"{loaded.name}: '{value.name}' has the element type {value.type.tensor_type.elem_type}, which the "
+                "installed onnx does not know"
+            )
     for tensor in tensors(loaded.model.graph):
         if tensor.data_type not in known:
             raise ModelError(

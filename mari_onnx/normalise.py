@@ -97,7 +97,7 @@ def fold_constants(graph: Graph) -> Graph:
     constant = {n for n, w in graph.weights.items() if w.size <= FOLD_INPUT_LIMIT}
     foldable: list[Node] = []
     for node in graph.sorted_nodes():
-        pure = not node.domain and not node.captures and node.op not in RANDOM
+        pure = not node.domain and not node.captures and node.op not in (*RANDOM, "Dropout")
         if pure and not _has_subgraph(node) and all(v in constant for v in node.reads):
             foldable.append(node)
             constant.update(o for o in node.outputs if o)

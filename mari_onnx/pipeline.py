@@ -168,8 +168,26 @@ def run(
     if options.verify:
         tell("verify")
         checked = _verified(loaded, options, rules, built, place, tell)
-    notes = built.analysis.inputs.notes + (checked.notes if checked is not None else ())
+    notes = (
+        built.analysis.inputs.notes
+        + _remarks(loaded.model, built, options)
+        + (checked.notes if checked is not None else ())
+    )
     return OptimizeResult(built.model, built.rewritten.applied, report, loaded, checked, notes)
+
+
+def _remarks(model: onnx.ModelProto, built: Built, options: Options) -> tuple[str, ...]:
+    """What a caller should know of the inputs."""
+    before, after = built.original.inputs, built.graph.inputs
+    kept = [n for n in built.analysis.inputs.on(InputSide.USER) if before.get(n) == after.get(n)]
+    given = {v.name for v in model.graph.input}
+    defaults = [t.name for t in model.graph.initializer if t.name in given and model.ir_version >= 4]
+    remarks = []
+    if kept and not options.keep_signature:
+        remarks.append(f"keep all their rows, for they are outputs as well or cannot be repeated: {', '.join(kept)}")
+    if defaults:
+        remarks.append(f"inputs that have a value in the model are taken for constants: {', '.join(defaults)}")
+    return tuple(remarks)
 
 
 def _verified(

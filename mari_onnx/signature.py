@@ -114,7 +114,7 @@ def _take_apart(graph: Graph, inputs: Inputs, name: str, split: StackedInput) ->
             (split.item, InputSide.ITEM, len(split.item_columns)),
         ):
             declared[new], sides[new], axes[new] = _resized(value, new, width), side, 0
-    whole = name if graph.is_output(name) else f"{name}/columns"
+    whole = name if graph.is_output(name) else graph.unique_name(f"{name}/columns")
     pieces = _pieces(graph, split, whole)
     nodes = [reading_instead(n, name, whole) for n in graph.nodes]
     result = Graph(graph.model, graph.opset, declared, graph.outputs, pieces.weights, [*pieces.nodes, *nodes])
@@ -139,11 +139,11 @@ def _pieces(graph: Graph, split: StackedInput, whole: str) -> _Pieces:
         if len(columns) == total[source]:
             parts.append(source)
             continue
-        part = f"{whole}/{columns[0]}"
+        part = graph.unique_name(f"{whole}/{columns[0]}")
         bounds = []
         for hint, bound in (("start", start), ("end", start + len(columns)), ("axis", 1)):
-            weights[f"{part}/{hint}"] = Weight.of(np.array([bound], np.int64))
-            bounds.append(f"{part}/{hint}")
+            bounds.append(graph.unique_name(f"{part}/{hint}"))
+            weights[bounds[-1]] = Weight.of(np.array([bound], np.int64))
         nodes.append(Node("Slice", (source, *bounds), (part,), name=part, rule="signature"))
         parts.append(part)
     nodes.append(Node("Concat", tuple(parts), (whole,), {"axis": 1}, name=whole, rule="signature"))

@@ -92,7 +92,9 @@ FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 """Operators that are followed."""
 
-EXACT_TYPES = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64, onnx.TensorProto.BOOL})
+EXACT_TYPES = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64, onnx.TensorProto.BOOL}
+)
 """Types of results in which numbers are computed here as in the model."""
 
 QUIET = frozenset({"Add", "Sub", "Mul", "Neg", "Abs", "Relu", "Identity"})

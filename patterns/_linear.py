@@ -98,7 +98,7 @@ def _repeated(node: Node | None, at: Workspace) -> str | None:
     if node is None or node.domain or node.op not in ("Expand", "Tile", "Concat") or not node.inputs:
         return None
     source, result = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
-    if not source or not result or len(set(node.inputs)) > 1 and node.op == "Concat":
+    if not source or not result or (len(set(node.inputs)) > 1 and node.op == "Concat"):
         return None
     if len(source) < 2 or not same(source[-1], result[-1]):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,12 +57,12 @@ def request_for(meta: Exported, result: onnx.ModelProto, batch: int) -> Feeds:
     return {f"{name}_user": matrix[:1, list(meta.user_columns)], f"{name}_item": matrix[:, others]}
 
 
-def built(meta: Exported, rules: Sequence[AnyRule] | None = None, limit: int | None = None, **options: object) -> Built:
-    settings = Options(user_inputs=users_of(meta), **options)  # type: ignore[arg-type]
+def built(meta: Exported, rules: Sequence[AnyRule] | None = None, limit: int | None = None, **options: Any) -> Built:
+    settings = Options(user_inputs=users_of(meta), **options)
     return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit)
 
 
-def assert_right(meta: Exported, result: onnx.ModelProto) -> None:
+def assert_right(meta: Exported, result: onnx.ModelProto, note: str = "") -> None:
     """Valid, the same outputs by name and type, and the same numbers up to the order of additions."""
     assert_valid(result)
     running = session(result)
@@ -70,4 +71,4 @@ def assert_right(meta: Exported, result: onnx.ModelProto) -> None:
         found = running.run(None, request_for(meta, result, batch))
         for before, after in zip(wanted, found, strict=True):
             assert (before.dtype, before.shape) == (after.dtype, after.shape)
-            np.testing.assert_allclose(after, before, rtol=2e-4, atol=2e-5, err_msg=f"B = {batch}")
+            np.testing.assert_allclose(after, before, rtol=2e-4, atol=2e-5, err_msg=f"B = {batch} {note}")

@@ -49,7 +49,7 @@ def test_other_readers_follow() -> None:
     )
     tidied = without_keepers(graph)
     assert operators(tidied) == ["Neg", "Abs"]
-    assert tidied.producer("z").inputs == ("y",)  # type: ignore[union-attr]
+    assert tidied.producer("z").inputs == ("y",)
 
 
 def test_two_outputs_of_one_value() -> None:

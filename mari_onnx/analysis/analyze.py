@@ -19,7 +19,6 @@ from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Cal
 from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 
-
 _log = logging.getLogger(__name__)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mari_onnx.errors import UsageError
+from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.pipeline import Options
+from mari_onnx.runtime import onnxruntime
+
+FATAL = 4
 
 
 def options_of(args: argparse.Namespace, **more: Any) -> Options:
@@ -53,8 +57,11 @@ def read_samples(path: str | None) -> Mapping[str, np.ndarray] | None:
 
 
 def set_up_logging(args: argparse.Namespace) -> None:
-    """With ``-v``, what the package logs goes to standard error."""
-    if args.verbose:
+    """With ``-v``, what the package logs goes to standard error; ONNX Runtime's own complaints only then as well."""
+    if not args.verbose:
+        with contextlib.suppress(ModelError):
+            onnxruntime().set_default_logger_severity(FATAL)
+    else:
         logging.basicConfig(stream=sys.stderr, format="mari-onnx: %(message)s")
         logging.getLogger("mari_onnx").setLevel(logging.DEBUG)
 

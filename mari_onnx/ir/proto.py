@@ -121,7 +121,8 @@ def _attribute(attribute: AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value if isinstance(value, (int, float, str, onnx.TensorProto, onnx.TypeProto)) else list(value)
+    single = (int, float, str, onnx.TensorProto, onnx.SparseTensorProto, onnx.TypeProto)
+    return value if isinstance(value, single) else list(value)
 
 
 def read_weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:

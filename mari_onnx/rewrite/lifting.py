@@ -116,9 +116,7 @@ class Lifting:
         apart = (*shape[:k], axis.outer, 1, axis.inner, *shape[k + 1 :])
         inside = CandidateAxis(k + 1)
         blocks, wide = (workspace.graph.unique_name(f"{value}/{hint}") for hint in ("blocks", "wide"))
-        target, whole = workspace.sizes.vector(apart), workspace.sizes.vector(shape)
-        assert target is not None
-        assert whole is not None
+        target, whole = workspace.sizes.target(apart), workspace.sizes.target(shape)
         fact = replace(workspace.fact(once), content=None, shape=apart)
         workspace.record(workspace.facts, blocks, fact)
         repeated = (*apart[: k + 1], inside.size, *apart[k + 2 :])

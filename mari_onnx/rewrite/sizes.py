@@ -10,6 +10,7 @@ import onnx
 import sympy
 
 from mari_onnx.analysis.inputs import InputSide
+from mari_onnx.errors import RuleError
 from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, symbol
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ class SizeBuilder:
         if known:
             pieces.append(self._workspace.weight(np.array(known, kind), "mari/sizes"))
         return self._workspace.emit("Concat", pieces, axis=0) if len(pieces) > 1 else pieces[0]
+
+    def target(self, shape: Sequence[Dim]) -> str:
+        """What Reshape needs to make a shape: a constant with -1 where at most one size is symbolic.
+
+        Raises:
+            RuleError: A size cannot be computed.
+        """
+        numbers = [d for d in shape if isinstance(d, int)]
+        if 0 not in numbers and len(numbers) >= len(shape) - 1:
+            entries = np.array([d if isinstance(d, int) else -1 for d in shape], np.int64)
+            return self._workspace.weight(entries, "mari/sizes")
+        vector = self.vector(shape)
+        if vector is None:
+            raise RuleError(f"the sizes {tuple(shape)} cannot be computed from the inputs of the model")
+        return vector
 
     def along(self, rank: int, index: int) -> str:
         """Ones, with the number of candidates in one place: what Expand and Tile need."""

@@ -164,16 +164,7 @@ class Workspace:
         own = self.facts[value].shape
         if own is not None and len(own) == len(shape) and all(map(same, own, shape)):
             return value
-        symbolic = [i for i, d in enumerate(shape) if not isinstance(d, int)]
-        if len(symbolic) <= 1 and 0 not in [d for d in shape if isinstance(d, int)]:
-            target: str | None = self.weight(
-                np.array([-1 if i in symbolic else d for i, d in enumerate(shape)], np.int64), "mari/sizes"
-            )
-        else:
-            target = self.sizes.vector(shape)
-        if target is None:
-            raise RuleError(f"the sizes {tuple(shape)} cannot be computed from the inputs of the model")
-        return self.emit("Reshape", [value, target])
+        return self.emit("Reshape", [value, self.sizes.target(shape)])
 
     def squeeze(self, value: str, axes: Sequence[int]) -> str:
         """The value without some axes of size 1."""

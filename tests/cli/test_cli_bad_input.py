@@ -284,9 +284,10 @@ def test_inlined_functions_that_cannot_be(refused, tmp_path, out):
     assert "m.onnx" in message
 
 
-def test_a_type_that_is_none(refused, tmp_path, out):
+@pytest.mark.parametrize("dtype", [TensorProto.UNDEFINED, 112])
+def test_a_type_that_is_none(refused, tmp_path, out, dtype):
     model = rankers.ranker()
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UNDEFINED
+    model.graph.input[0].type.tensor_type.elem_type = dtype
     assert "m.onnx" in refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
 
 

@@ -49,7 +49,7 @@ Array = np.ndarray
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
-def model_of(text: str, *, opset: int = 17, seed: int = 0, **weights: Array) -> onnx.ModelProto:
+def model_of(text: str, *, opset: int = 17, seed: int = 0, **weights: Any) -> onnx.ModelProto:
     """A model from text; weights that are declared but not given are filled with small whole numbers."""
     model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "ai.onnx.ml" : 3]> {text}')
     made = {v for node in model.graph.node for v in node.output}
@@ -181,9 +181,11 @@ class Outcome:
     def reasons(self) -> set[str]:
         return set(self.refused.values())
 
-    def size_of(self, value: str) -> tuple[Any, ...] | None:
+    def size_of(self, value: str) -> tuple[Any, ...]:
         """The shape of a value of the result."""
-        return self.workspace.fact(value).shape
+        shape = self.workspace.fact(value).shape
+        assert shape is not None
+        return shape
 
 
 def sides_of(model: onnx.ModelProto) -> Inputs:
@@ -219,7 +221,7 @@ def apply(
     opset: int = 17,
     exact: bool = True,
     batches: Sequence[int] = BATCHES,
-    **weights: Array,
+    **weights: Any,
 ) -> Outcome:
     """Hoists, applies one rule (by name) or several wherever they match, and lets ONNX Runtime judge the result.
 
@@ -272,4 +274,4 @@ def _is_wide(value: onnx.ValueInfoProto, inputs: Inputs) -> bool:
     """Whether a user-side input kept all its rows (as one that is an output as well does)."""
     if inputs.sides.get(value.name) is not InputSide.USER:
         return False
-    return value.type.tensor_type.shape.dim[inputs.axes[value.name]].dim_value != 1
+    return bool(value.type.tensor_type.shape.dim[inputs.axes[value.name]].dim_value != 1)

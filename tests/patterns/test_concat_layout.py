@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from tests.patterns.support import apply, typed
 RULE = "concat-layout"
 
 
-def moved(call: str, user: str, item: str, axis: int, result: str, **settings: object) -> int:
+def moved(call: str, user: str, item: str, axis: int, result: str, **settings: Any) -> int:
     """How often the rule fires for one operator behind a Concat."""
     outcome = apply(
         RULE,
@@ -20,7 +22,7 @@ def moved(call: str, user: str, item: str, axis: int, result: str, **settings: o
             x = Concat<axis = {axis}>(user, item)
             y = {call}
         }}""",
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
     return outcome.times
 

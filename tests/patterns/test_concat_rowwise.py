@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ RULE = "concat-rowwise"
 F32 = np.float32
 
 
-def times(call: str, axis: int, result: str, *, user: str = "B,3,4", item: str = "B,2,4", **settings: object) -> int:
+def times(call: str, axis: int, result: str, *, user: str = "B,3,4", item: str = "B,2,4", **settings: Any) -> int:
     """How often the rule fires for one operator behind a Concat, by default of tokens: [B, 3 + 2, 4]."""
     outcome = apply(
         RULE,
@@ -22,7 +24,7 @@ def times(call: str, axis: int, result: str, *, user: str = "B,3,4", item: str =
             x = Concat<axis = {axis}>(user, item)
             y = {call}
         }}""",
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
     return outcome.times
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from tests.patterns.support import Outcome, apply, typed
 RULE = "pick"
 
 
-def picked(call: str, result: str, *, dtype: str = "float", **settings: object) -> Outcome:
+def picked(call: str, result: str, *, dtype: str = "float", **settings: Any) -> Outcome:
     """The rule on one operator behind [user (3), item (2), user2 (4)]."""
     return apply(
         RULE,
@@ -21,7 +23,7 @@ def picked(call: str, result: str, *, dtype: str = "float", **settings: object) 
             y = {call}
             z = Neg(item)
         }}""",
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
 
 

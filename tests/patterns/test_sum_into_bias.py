@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ def behind(
     columns: list[int] | None = None,
     inputs: str = "",
     declared: str = "",
-    **more: object,
+    **more: Any,
 ) -> Outcome:
     """The rule on Reshape(product [B, 6] -> [B, 2, 3]) + summand."""
     columns = columns or [2, 3]
@@ -32,7 +34,7 @@ def behind(
             y = Add({summand})
         }}""",
         sizes=np.array([-1, *columns]),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -57,7 +59,7 @@ def test_a_users_row_is_a_bias(product: str, declared: str, order: str) -> None:
     assert outcome.times == 1
     assert outcome.ops["Gemm"] == 1
     assert "MatMul" not in outcome.ops
-    assert all(outcome.size_of(node.output[0])[0] == 1 for node in outcome.of("Add"))  # type: ignore[index]
+    assert all(outcome.size_of(node.output[0])[0] == 1 for node in outcome.of("Add"))
 
 
 @pytest.mark.parametrize("shape", [[2, 3], [3], [1], [2, 1], [1, 2, 3], [1, 1, 3], [1, 1, 1]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ RULE = "unflatten"
 F32 = np.float32
 
 
-def rows(layers: str, width: int = 5, *, result: str = "B,T,{width}", **settings: object) -> Outcome:
+def rows(layers: str, width: int = 5, *, result: str = "B,T,{width}", **settings: Any) -> Outcome:
     """The rule on layers that turn the rows ``r [B*T, 5]`` into ``q [B*T, width]``."""
     return apply(
         RULE,
@@ -30,7 +32,7 @@ def rows(layers: str, width: int = 5, *, result: str = "B,T,{width}", **settings
             back = Concat<axis = 0>(lead, last)
             y = Reshape(q, back)
         }}""",
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
 
 

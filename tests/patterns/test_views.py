@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,11 +14,11 @@ from tests.patterns.support import Outcome, apply, typed
 RULE = "views"
 
 
-def viewed(nodes: str, item: str, result: str, **settings: object) -> Outcome:
+def viewed(nodes: str, item: str, result: str, **settings: Any) -> Outcome:
     return apply(
         RULE,
         f"score (float[{item}] item) => (float[{result}] y) {{ {nodes} }}",
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
 import pytest
 
+from mari_onnx.ir import Node, write_model
+from mari_onnx.normalise import without_dead_nodes
 from mari_onnx.patterns import RULES
+from mari_onnx.rewrite import engine
 from mari_onnx.rewrite.registry import AnyRule
 from models.catalog import Exported
 from tests.committed import MODELS, assert_right, built
 from tests.patterns.support import keeping_everything
+
+STRIDE = 5
+"""One of so many rewrites is judged, where there are many."""
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 each_model = pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
@@ -69,3 +78,24 @@ def test_after_every_single_rewrite_of_all_that_match(meta: Exported) -> None:
             assert_right(meta, result.model)
             if max((a.step for a in result.rewritten.applied), default=0) < limit:
                 break
+
+
+@pytest.mark.parametrize("meta", [m for m in MODELS if not m.fixed_batch], ids=lambda meta: meta.name)
+def test_inside_every_trial(meta: Exported) -> None:
+    """Also what is taken back later is valid and right, all the way: rules may rely on each other's work at once."""
+    applied = engine._Engine._applied
+    count = 0
+
+    def judged(self: Any, rule: AnyRule, node: Node) -> list[Node] | None:
+        nonlocal count
+        touched = applied(self, rule, node)
+        if touched is not None:
+            count += 1
+            if count % STRIDE == 0:
+                model = write_model(without_dead_nodes(self.workspace.graph))
+                assert_right(meta, model, f"after {rule.name} at {node.where()}")
+        return touched
+
+    with mock.patch.object(engine._Engine, "_applied", judged):
+        built(meta)
+    print(meta.name, count)
