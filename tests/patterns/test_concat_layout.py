@@ -162,20 +162,20 @@ def test_any_reshape(before: list[int], after: list[int], data: st.DataObject) -
     if before[axis] < 2:
         return
     cut = data.draw(st.integers(1, before[axis] - 1))
-    left, right = (["B", *before[:axis], size, *before[axis + 1 :]] for size in (cut, before[axis] - cut))
+    user, item = (["B", *before[:axis], size, *before[axis + 1 :]] for size in (cut, before[axis] - cut))
     outcome = apply(
         RULE,
-        f"""score ({typed("float", left)} user, {typed("float", right)} item) => ({typed("float", ["B", *after])} y) {{
+        f"""score ({typed("float", user)} user, {typed("float", item)} item) => ({typed("float", ["B", *after])} y) {{
             x = Concat<axis = {axis + 1}>(user, item)
             y = Reshape(x, sizes)
         }}""",
         sizes=np.array([0, *after]),
         batches=(1, 2, 7),
     )
-    lead = int(np.prod(before[:axis]))
-    border = cut * int(np.prod(before[axis + 1 :]))
-    possible = any(
-        int(np.prod(after[:k])) == lead and border % int(np.prod(after[k + 1 :])) == 0 and size > 1
-        for k, size in enumerate(after)
-    )
+    lead, right = int(np.prod(before[:axis])), int(np.prod(before[axis + 1 :]))
+    possible = False
+    for k, size in enumerate(after):
+        behind = int(np.prod(after[k + 1 :]))
+        whole = right % behind == 0 or behind % right == 0  # the rule leaves other ratios alone
+        possible |= int(np.prod(after[:k])) == lead and whole and cut * right % behind == 0 and size > 1
     assert outcome.times == possible

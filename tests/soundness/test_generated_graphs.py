@@ -12,7 +12,7 @@ from tests.soundness.generate import Generated
 from tests.soundness.judge import NotRunnableError, Runner, difference
 from tests.soundness.models import random_model
 
-MODELS_PER_EXAMPLE = 4
+MODELS_PER_EXAMPLE = 8
 NOISE = 1e-6
 ILL_CONDITIONED = 300.0
 """Where inputs that differ by the noise give results that differ much more, two orders of addition may as well."""
