@@ -13,9 +13,11 @@ from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
+from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
@@ -34,7 +36,9 @@ RULES: tuple[Rule[Any], ...] = (
     EinsumMatMul(),
     FoldIntoWeight(),
     LinearSplit(),
+    MaskedProduct(),
     SplitProduct(),
+    ConcatTokens(),
     ConcatLookup(),
     ConcatElementwise(),
     ConcatLayout(),

@@ -1,0 +1,194 @@
+"""A piece of a value, built from pieces of what the value is made of::
+
+    f(x, y)[box]  =  f( x[box], y[box] )          (A B)[rows, columns]  =  A[rows] B[columns]
+
+Down to the parts of a Concat, to weights, and to what is computed once. So a piece that needs only the user's parts
+of everything is computed once, wherever they were mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mari_onnx.analysis.facts import Shape
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._knowledge import Knowledge
+from mari_onnx.patterns._parts import cut, joined, parts_of
+from mari_onnx.rewrite.workspace import Workspace
+
+Box = Mapping[int, tuple[int, int]]
+"""By axis, where the piece starts and its size; all of every other axis."""
+
+MAX_DEPTH = 60
+"""What lies further up is cut as it is."""
+
+VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+class Pieces:
+    """Builds pieces of values.
+
+    Args:
+        at: Where they go.
+        knowledge: What is known of the values; the piece of a Softmax takes what is left out to be 0.
+    """
+
+    def __init__(self, at: Workspace, knowledge: Knowledge) -> None:
+        self._at = at
+        self._knowledge = knowledge
+        self._memo: dict[tuple[str, tuple[tuple[int, tuple[int, int]], ...]], str] = {}
+
+    def of(self, value: str, box: Box, depth: int = 0) -> str:
+        """The piece of a value that lies in a box, by the axes of the value."""
+        shape = self._at.fact(value).shape
+        assert shape is not None
+        box = {axis: piece for axis, piece in sorted(box.items()) if piece != (0, shape[axis])}
+        if not box:
+            return value
+        key = (value, tuple(box.items()))
+        if key not in self._memo:
+            self._memo[key] = self._built(value, box, depth)
+        return self._memo[key]
+
+    def _built(self, value: str, box: Box, depth: int) -> str:
+        at = self._at
+        node = at.graph.producer(value)
+        made = None
+        if node is not None and not node.domain and not at.is_once(value) and depth < MAX_DEPTH:
+            made = self._looked_through(node, value, box, depth + 1)
+        if made is not None:
+            return made
+        for axis, (start, size) in box.items():
+            value = cut(value, axis, start, size, at)
+        return value
+
+    def _looked_through(self, node: Node, value: str, box: Box, depth: int) -> str | None:
+        if node.op == "Concat":
+            return self._of_concat(value, box, depth)
+        if node.op in UNARY or node.op in BROADCASTING:
+            return self._elementwise(node, box, depth)
+        if node.op == "MatMul":
+            return self._product(node, box, depth)
+        if node.op in ("Softmax", "LayerNormalization"):
+            return self._along_last(node, box, depth)
+        if node.op == "Transpose":
+            rank = self._at.fact(value).rank or 0
+            order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
+            inner = self.of(node.inputs[0], {order[axis]: piece for axis, piece in box.items()}, depth)
+            return self._at.emit("Transpose", [inner], perm=order)
+        if node.op in VIEWS:
+            return self._view(node, box, depth)
+        if node.op in ("Slice", "Split"):
+            return self._of_columns(node, value, box, depth)
+        return None
+
+    def _of_concat(self, value: str, box: Box, depth: int) -> str | None:
+        parts = parts_of(value, self._at)
+        if parts is None:
+            return None
+        first, length = box.get(parts.axis, (0, parts.total))
+        pieces = []
+        for part, offset, size in parts:
+            start, end = max(first, offset), min(first + length, offset + size)
+            if start < end:
+                pieces.append(self.of(part, {**box, parts.axis: (start - offset, end - start)}, depth))
+        return joined(pieces, parts.axis, self._at)
+
+    def _elementwise(self, node: Node, box: Box, depth: int) -> str | None:
+        rank = self._at.fact(node.output).rank
+        boxes = [self._broadcast(v, box, rank) if v else {} for v in node.inputs]
+        if len(node.outputs) != 1 or any(b is None for b in boxes):
+            return None
+        inputs = [self.of(v, b or {}, depth) if v else "" for v, b in zip(node.inputs, boxes, strict=True)]
+        return self._at.emit(node.op, inputs, **dict(node.attrs))
+
+    def _broadcast(self, value: str, box: Box, rank: int | None) -> Box | None:
+        """The box in an operand that is broadcast to the rank of the result."""
+        shape, whole = self._at.fact(value).shape, {}
+        if shape is None or rank is None:
+            return None
+        for axis, piece in box.items():
+            own = axis - (rank - len(shape))
+            if own >= 0 and not isinstance(shape[own], int):
+                return None
+            if own >= 0 and shape[own] != 1:
+                whole[own] = piece
+        return whole
+
+    def _product(self, node: Node, box: Box, depth: int) -> str | None:
+        rank = self._at.fact(node.output).rank or 0
+        if any((self._at.fact(v).rank or 0) < 2 for v in node.inputs):
+            return None
+        boxes = []
+        for index, value in enumerate(node.inputs):
+            # Rows are those of the left operand, columns those of the right one.
+            inner = self._broadcast(value, {a: p for a, p in box.items() if a < rank - 2}, rank)
+            if inner is None:
+                return None
+            kept, own = rank - 2 + index, (self._at.fact(value).rank or 0) - 2 + index
+            boxes.append({**inner, **({own: box[kept]} if kept in box else {})})
+        return self._at.emit("MatMul", [self.of(v, b, depth) for v, b in zip(node.inputs, boxes, strict=True)])
+
+    def _along_last(self, node: Node, box: Box, depth: int) -> str | None:
+        """Rows as they are; columns of a Softmax where it is 0 in all others."""
+        at, rank = self._at, self._at.fact(node.output).rank or 0
+        default = 1 if node.op == "Softmax" and at.opset < 13 else -1
+        if int(node.attrs.get("axis", default)) % rank != rank - 1 or len(node.outputs) != 1:
+            return None
+        parameters = [at.fact(v).rank for v in node.inputs[1:] if v]
+        if any(r is None or r > 1 for r in parameters):
+            return None
+        rows = {axis: piece for axis, piece in box.items() if axis != rank - 1}
+        if rank - 1 in box and not (node.op == "Softmax" and self._is_zero_outside(node.output, box, rank)):
+            whole = at.emit(node.op, [self.of(node.inputs[0], rows, depth), *node.inputs[1:]], **dict(node.attrs))
+            return cut(whole, rank - 1, *box[rank - 1], at)
+        return at.emit(node.op, [self.of(node.inputs[0], box, depth), *node.inputs[1:]], **dict(node.attrs))
+
+    def _is_zero_outside(self, value: str, box: Box, rank: int) -> bool:
+        zeros, width = self._knowledge.of(value).zeros, (self._at.fact(value).shape or (0,))[-1]
+        for axis, (start, size) in box.items():
+            if axis != rank - 1 and zeros.shape[axis] > 1:
+                zeros = zeros.take(range(start, start + size), axis)
+        start, size = box[rank - 1]
+        outside = np.r_[0:start, start + size : width]
+        return zeros.shape[-1] > 1 and bool(zeros.take(outside, -1).all())
+
+    def _view(self, node: Node, box: Box, depth: int) -> str | None:
+        before, after = self._at.fact(node.inputs[0]).shape, self._at.fact(node.output).shape
+        if before is None or after is None:
+            return None
+        inner: dict[int, tuple[int, int]] = {}
+        shape = list(after)
+        for axis, piece in box.items():
+            own = same_axis(axis, after, before)
+            if own is None:
+                return None
+            inner[own] = piece
+            shape[axis] = piece[1]
+        return self._at.reshape(self.of(node.inputs[0], inner, depth), shape)
+
+    def _of_columns(self, node: Node, value: str, box: Box, depth: int) -> str | None:
+        """A Slice or Split of other axes than those of the box."""
+        rank = self._at.fact(value).rank or 0
+        if node.op == "Split":
+            axes: Sequence[int] | None = (int(node.attrs.get("axis", 0)),)
+        else:
+            axes = self._at.integers(node.inputs[3]) if node.has_input(3) else None
+        if axes is None or {a % rank for a in axes} & set(box):
+            return None
+        inner = self.of(node.inputs[0], box, depth)
+        made = self._at.emit_many(node.op, [inner, *node.inputs[1:]], len(node.outputs), **dict(node.attrs))
+        return made[node.outputs.index(value)]
+
+
+def same_axis(axis: int, after: Shape, before: Shape) -> int | None:
+    """The axis of another layout of the same entries in memory that has the same entries, one for one."""
+    left = product(after[:axis])
+    for own, size in enumerate(before):
+        if same(size, after[axis]) and same(product(before[:own]), left):
+            return own
+    return None

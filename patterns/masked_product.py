@@ -1,0 +1,123 @@
+"""A product that mixes tokens, with a mask that cuts the user's tokens off from the items'::
+
+    MatMul( P, Concat(V_u, V_i) )   ->   Concat( MatMul(P_uu, V_u), MatMul([P_iu, P_ii], Concat(V_u, V_i)) )
+                                         where P = [[P_uu, 0], [P_iu, P_ii]]
+
+    [P_uu, 0] [V_u; V_i] = P_uu V_u
+
+The zeros are proven from the constants of the mask: a triangle multiplied onto the scores, minus infinity in front of
+the Softmax, a mixing weight with zeros. What is left of P for the user's rows is built from the user's tokens alone,
+so it runs once, and with it the user's rows of the whole layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._knowledge import Knowledge
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts
+from mari_onnx.patterns._pieces import Pieces
+from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+MAX_GROUPS = 4
+
+Both = tuple[bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A product with zeros.
+
+    Attributes:
+        parts: Parts of the operand that is joined on the axis that is summed over.
+        operand: Its position, 0 or 1.
+        groups: Neighbouring rows (columns where the operand is the left one) that need the same parts: where they
+            start, how many they are, and whether they need what is computed once and what is per candidate.
+    """
+
+    parts: Parts
+    operand: int
+    groups: tuple[tuple[int, int, Both], ...]
+
+
+class MaskedProduct(Rule[Masked]):
+    """Leaves the parts out that a mask removes."""
+
+    name = "masked-product"
+    algebra = "[P_uu, 0] [V_u; V_i] = P_uu V_u"
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset({"MatMul"})
+
+    def match(self, node: Node, at: Workspace) -> Masked | Refusal | None:
+        for operand in (1, 0):
+            parts = mixed_parts(node.inputs[operand], at)
+            shape = at.fact(node.inputs[1 - operand]).shape
+            if parts is None or shape is None or min(parts.rank, len(shape)) < 2:
+                continue
+            if parts.axis != parts.rank - 1 - operand:
+                continue
+            needed = _needed(node.inputs[1 - operand], operand, parts, at)
+            if needed is None:
+                continue
+            groups = _grouped(needed)
+            if len(groups) > MAX_GROUPS:
+                return Refusal("the rows that the mask cuts off are scattered")
+            return Masked(parts, operand, groups)
+        return None
+
+    def rewrite(self, node: Node, found: Masked, at: Workspace) -> Sequence[str]:
+        mixing, parts = node.inputs[1 - found.operand], found.parts
+        rank = at.fact(mixing).rank or 2
+        free, summed = (rank - 2, rank - 1) if found.operand == 1 else (rank - 1, rank - 2)
+        pieces, rows = Pieces(at, Knowledge(at)), []
+        for start, size, (once, each) in found.groups:
+            chosen = [p for p in parts if (once if at.is_once(p[0]) else each)]
+            value = node.inputs[found.operand]
+            runs = [(0, parts.total)]
+            if len(chosen) < len(parts.values):
+                value, runs = joined([v for v, _, _ in chosen], parts.axis, at), _runs(chosen)
+            cuts = [pieces.of(mixing, {free: (start, size), summed: run}) for run in runs]
+            mixed = joined(cuts, summed, at)
+            rows.append(at.emit("MatMul", [mixed, value] if found.operand == 1 else [value, mixed]))
+        return [joined(rows, (at.fact(node.output).rank or 2) - 1 - found.operand, at)]
+
+
+def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both] | None:
+    """For each row, whether it needs what is computed once, and what is per candidate; ``None`` where all need both."""
+    shape = at.fact(mixing).shape or ()
+    size = shape[-2] if operand == 1 else shape[-1]
+    zeros = Knowledge(at).of(mixing).zeros
+    if not isinstance(size, int) or not zeros.any():
+        return None
+    zeros = zeros.all(axis=tuple(range(zeros.ndim - 2)))
+    zeros = np.broadcast_to(zeros if operand == 1 else zeros.T, (size, parts.total))
+    once = np.repeat([at.is_once(v) for v in parts.values], parts.sizes)
+    needed = [(bool(not row[once].all()), bool(not row[~once].all())) for row in zeros]
+    # Rows of zeros need something to have a value at all.
+    needed = [(True, False) if n == (False, False) else n for n in needed]
+    return None if all(n == (True, True) for n in needed) else needed
+
+
+def _grouped(needed: Sequence[Both]) -> tuple[tuple[int, int, Both], ...]:
+    groups = []
+    for both, members in groupby(enumerate(needed), key=lambda member: member[1]):
+        indices = [index for index, _ in members]
+        groups.append((indices[0], len(indices), both))
+    return tuple(groups)
+
+
+def _runs(chosen: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
+    """Where neighbouring parts lie together."""
+    runs: list[tuple[int, int]] = []
+    for _, start, size in chosen:
+        if runs and sum(runs[-1]) == start:
+            runs[-1] = (runs[-1][0], runs[-1][1] + size)
+        else:
+            runs.append((start, size))
+    return runs
