@@ -1,8 +1,9 @@
 """What is known of each entry of a value, and what an elementwise operator makes of it.
 
-An entry is a known *number*, *masked* (it stands for minus infinity in front of a Softmax), *plain* (something that a
-layer computed: finite, and far from what stands for minus infinity), or unknown. Axes along which nothing differs have
-one entry here, whatever their size. Layers are taken to overflow nowhere: ``0 * x`` is 0 for a plain ``x``.
+An entry is a known *number*, *plain* (something that a layer computed: finite, and far from what stands for minus
+infinity in front of a Softmax), *masked* (it stands for minus infinity), *low* (plain or masked, as the data will
+have it), or unknown. Axes along which nothing differs have one entry here, whatever their size. Layers are taken to
+overflow nowhere: ``0 * x`` is 0 for a plain ``x``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-UNKNOWN, PLAIN, MASKED, NUMBER = range(4)
+UNKNOWN, LOW, PLAIN, MASKED, NUMBER = range(5)
 
 MASK = -1e8
 """Numbers up to this one stand for minus infinity in front of a Softmax: its exponential next to a plain entry is 0."""
@@ -31,7 +32,7 @@ class Entries:
     """What is known of each entry of a value.
 
     Attributes:
-        state: One of ``UNKNOWN``, ``PLAIN``, ``MASKED``, ``NUMBER`` for each entry.
+        state: One of ``UNKNOWN``, ``LOW``, ``PLAIN``, ``MASKED``, ``NUMBER`` for each entry.
         number: The entry, where it is a number.
     """
 
@@ -145,6 +146,10 @@ class _Decided:
         state = self.state.copy()
         number = self.number.astype(np.result_type(self.number, *numbers) if op == "Where" else self.number.dtype)
         is_number = [s == NUMBER for s in states]
+        low = [
+            (s == LOW) | (s == PLAIN) | (s == MASKED) | number_ & (n <= MODERATE)
+            for s, n, number_ in zip(states, numbers, is_number, strict=True)
+        ]
 
         def settle(where: np.ndarray, new: int, value: np.ndarray | float = 0.0) -> None:
             chosen = where & ~self.known
@@ -161,9 +166,10 @@ class _Decided:
                 elif op == "Or":
                     settle(is_number[one] & (value != 0), NUMBER, 1)
                 else:
-                    settle(is_number[one] & (value == -np.inf) & plain, NUMBER, -np.inf)
-                    settle((states[one] == MASKED) & plain, MASKED)
-                    settle(is_number[one] & (value <= MASK) & (value > -np.inf) & plain, MASKED)
+                    mask = (states[one] == MASKED) | is_number[one] & (value <= MASK)
+                    settle((state == UNKNOWN) & low[one] & low[other], LOW)
+                    settle(mask & low[other], MASKED)
+                    settle(is_number[one] & (value == -np.inf) & low[other], NUMBER, -np.inf)
         elif op == "Div":
             fine = is_number[1] & (np.abs(numbers[1]) >= 1 / MODERATE) & np.isfinite(numbers[1])
             settle(fine & (states[0] == PLAIN), PLAIN)
@@ -173,6 +179,7 @@ class _Decided:
                 for new in (PLAIN, MASKED, NUMBER):
                     settle(chosen & (states[branch] == new), new, numbers[branch])
             either = ~is_number[0]
+            settle(either & low[1] & low[2], LOW)
             settle(either & (states[1] == PLAIN) & (states[2] == PLAIN), PLAIN)
             settle(either & is_number[1] & is_number[2] & (numbers[1] == numbers[2]), NUMBER, numbers[1])
         return Entries(state, number)

@@ -56,6 +56,9 @@ class Knowledge:
             small = all(isinstance(d, int) for d in shape) and 0 < math.prod(shape) <= MAX_ENTRIES
             array = at.constant(value) if small else None
             return nothing if array is None else of_constant(array) or nothing
+        integers = at.integers(value)
+        if integers is not None and all(isinstance(d, int) for d in shape):
+            return of_constant(np.array(integers, np.int64).reshape(shape)) or nothing
         node = at.graph.producer(value)
         reader = READERS.get(node.op) if node is not None and not node.domain else None
         if node is None or reader is None or depth > MAX_DEPTH or len(node.outputs) != 1:
@@ -92,6 +95,13 @@ def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
     return Entries(state.astype(np.int8), x.number.astype(to).astype(kind))
 
 
+def _lookup(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Rows of a table of moderate numbers."""
+    table = inputs[0]
+    plain = (table.state == PLAIN) | (table.state == NUMBER) & (np.abs(table.number) <= MODERATE)
+    return anything(_rank(node, at), PLAIN) if plain.all() else None
+
+
 def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     order = [int(a) for a in node.attrs.get("perm", range(_rank(node, at) - 1, -1, -1))]
     return inputs[0].map(lambda x: x.transpose(order))
@@ -109,6 +119,27 @@ def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
 
 def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     return inputs[0].to_rank(_rank(node, at))
+
+
+def _filled(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    given = node.attrs.get("value")
+    filling = of_constant(np.zeros(1, np.float32) if given is None else onnx.numpy_helper.to_array(given))
+    shape = at.fact(node.output).shape or ()
+    if filling is None or any(not isinstance(d, int) for d in shape) or not 0 < math.prod(shape) <= MAX_ENTRIES:
+        return None
+    return filling.map(lambda x: np.broadcast_to(x.reshape(()), shape))
+
+
+def _triangle(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Needs all entries of the matrix apart; the number 0 outside the triangle."""
+    offset, shape, x = at.integers(node.inputs[1]) if node.has_input(1) else (0,), at.fact(node.output).shape, inputs[0]
+    if offset is None or len(offset) != 1 or shape is None or not all(isinstance(d, int) for d in shape[-2:]):
+        return None
+    if shape[-2] * shape[-1] * math.prod(x.state.shape[:-2]) > MAX_ENTRIES:
+        return None
+    rows, columns = np.arange(shape[-2])[:, None] + offset[0], np.arange(shape[-1])
+    kept = rows <= columns if node.attrs.get("upper", 1) else rows >= columns
+    return Entries(np.where(kept, x.state, np.int8(NUMBER)), np.where(kept, x.number, np.zeros((), x.number.dtype)))
 
 
 def _concat(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -165,9 +196,12 @@ READERS: Mapping[str, Reader] = {
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization"), _layer),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
     "Cast": _cast,
+    "Gather": _lookup,
     "Transpose": _transpose,
     "Expand": _expand,
     "Concat": _concat,
+    "ConstantOfShape": _filled,
+    "Trilu": _triangle,
     "Slice": _slice,
     "Softmax": _softmax,
 }

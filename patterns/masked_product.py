@@ -95,7 +95,7 @@ def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both
     zeros = Knowledge(at).of(mixing).zeros
     if not isinstance(size, int) or not zeros.any():
         return None
-    zeros = zeros.all(axis=tuple(range(zeros.ndim - 2)))
+    zeros = np.asarray(zeros.all(axis=tuple(range(zeros.ndim - 2))))
     zeros = np.broadcast_to(zeros if operand == 1 else zeros.T, (size, parts.total))
     once = np.repeat([at.is_once(v) for v in parts.values], parts.sizes)
     needed = [(bool(not row[once].all()), bool(not row[~once].all())) for row in zeros]

@@ -67,7 +67,8 @@ class SumIntoBias(Rule[Behind]):
             target = at.sizes.vector(found.columns)
             assert target is not None
             bias = at.emit("Expand", [bias, target])
-        bias = at.reshape(bias, (1, product(found.columns)))
+        if at.fact(bias).rank != 1:
+            bias = at.reshape(bias, (1, product(found.columns)))
         attrs = {k: v for k, v in inner.attrs.items() if k != "beta"} if inner.op == "Gemm" else {}
         return [at.reshape(at.emit("Gemm", [*inner.inputs[:2], bias], **attrs), after)]
 

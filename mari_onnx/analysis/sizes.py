@@ -140,7 +140,17 @@ def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
     return fresh()
 
 
+def _squeeze(node: Node, inputs: Inputs) -> Shape | None:
+    """Only what onnx leaves open: no axes, where the candidate axis is all that is not a number."""
+    fact = inputs[0]
+    if fact is None or fact.shape is None or fact.axis is None or "axes" in node.attrs or node.has_input(1):
+        return None
+    kept = [d for i, d in enumerate(fact.shape) if i == fact.axis.index or d != 1]
+    return tuple(kept) if sum(not isinstance(d, int) for d in kept) == 1 else None
+
+
 RULES: dict[str, ShapeRule] = {
+    "Squeeze": _squeeze,
     "Reshape": _reshape,
     "Expand": _expand,
     "Tile": _tile,

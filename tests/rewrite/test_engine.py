@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +18,6 @@ from mari_onnx.ir import Node, read_graph, write_model
 from mari_onnx.load import load_model
 from mari_onnx.normalise import normalise
 from mari_onnx.patterns import RULES
-from mari_onnx.pipeline import Options, build
 from mari_onnx.rewrite import engine
 from mari_onnx.rewrite.cost import CostModel, node_cost
 from mari_onnx.rewrite.engine import Rewritten, rewrite
@@ -383,41 +378,6 @@ def test_nodes_of_other_domains_are_left_alone() -> None:
     workspace = at_work(model, sides_of(model))
     rewritten = rewrite(workspace, [Once()], CostModel())
     assert not rewritten.applied
-
-
-# -- the same every time -----------------------------------------------------------------------------------------------
-
-DIGEST = """
-import hashlib
-from mari_onnx.load import load_model
-from mari_onnx.patterns import RULES
-from mari_onnx.pipeline import Options, build
-from tests.committed import MODELS, users_of
-for meta in MODELS:
-    model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
-    print(meta.name, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())
-"""
-
-
-def test_two_processes_with_other_hashes_write_the_same_bytes(pytestconfig: pytest.Config) -> None:
-    outputs = []
-    for seed in ("0", "4242"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(pytestconfig.rootpath)}
-        done = subprocess.run(
-            [sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True
-        )
-        outputs.append(done.stdout.splitlines())
-    assert outputs[0] == outputs[1]
-    assert len(outputs[0]) == len(MODELS)
-
-
-@each_model
-def test_two_runs_in_one_process_write_the_same_bytes(meta: Exported) -> None:
-    def digest() -> str:
-        model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
-        return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-    assert digest() == digest()
 
 
 # -- with another rule of a third party --------------------------------------------------------------------------------

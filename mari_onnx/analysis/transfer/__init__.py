@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mari_onnx.analysis.transfer import elementwise, lookups, products, recurrent, reductions, shaping
+from mari_onnx.analysis.transfer import elementwise, lookups, products, recurrent, reductions, samples, shaping
 from mari_onnx.analysis.transfer.call import Call, Change, Claim, Lane, Opaque, SetAttribute, SetEntry, SetInput, Table
 from mari_onnx.analysis.transfer.shaping import SIZING
 
@@ -13,6 +13,7 @@ TRANSFERS: Table = {
     **lookups.TABLE,
     **products.TABLE,
     **recurrent.TABLE,
+    **samples.TABLE,
 }
 """Transfer function by operator of ai.onnx."""
 

@@ -7,14 +7,15 @@ from mari_onnx.analysis.transfer.call import TWO_AXES, UNKNOWN_RANK, Call, Claim
 from mari_onnx.ir.dims import same
 
 UNARY = """
-    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
-    HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
+    Abs Acos Acosh Asin Asinh Atan Atanh BitCast BitwiseNot Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
+    HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal RegexFullMatch Relu
+    Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
     Softsign Sqrt Swish Tan Tanh ThresholdedRelu Identity
 """.split()
 
 BROADCASTING = """
     Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min
-    Mod Mul Or PRelu Pow Sub Sum Where Xor Clip
+    Mod Mul Or PRelu Pow StringConcat Sub Sum Where Xor Clip
 """.split()
 
 
@@ -53,6 +54,13 @@ def unary(call: Call) -> Claim:
     return call.only([0], "a parameter") or call.moved(call.axis(0))
 
 
+def of_one_shape(call: Call) -> Claim:
+    """Entry by entry, but without broadcasting: the inputs have to have their candidates in common."""
+    if len({f.axis for _, f in call.given()}) > 1:
+        return call.opaque(TWO_AXES)
+    return broadcasting(call)
+
+
 def cast_like(call: Call) -> Claim:
     """Only the type of the second input matters."""
     return call.moved(call.axis(0))
@@ -70,4 +78,5 @@ TABLE: Table = {
     **dict.fromkeys(BROADCASTING, broadcasting),
     "CastLike": cast_like,
     "Dropout": dropout,
+    "SwiGLU": of_one_shape,
 }

@@ -49,6 +49,14 @@ def scatter_elements(call: Call) -> Claim:
     return call.moved(axis)
 
 
+def compress(call: Call) -> Claim:
+    """Keeps entries of one axis; without an axis, of the tensor laid out as one row."""
+    axis, along = call.axis(0), call.attr("axis", None)
+    if axis is None or along is None or call.positive(int(along)) == axis.index:
+        return call.opaque("picks certain candidates")
+    return call.only([0], "a condition") or call.moved(axis)
+
+
 def one_hot(call: Call) -> Claim:
     indices = call.fact(0)
     if indices.axis is None or indices.rank is None:
@@ -75,6 +83,7 @@ TABLE: Table = {
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
     "ScatterElements": scatter_elements,
+    "Compress": compress,
     "OneHot": one_hot,
     "ReverseSequence": reverse_sequence,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from mari_onnx.analysis.facts import CandidateAxis, Fact
 from mari_onnx.analysis.transfer.call import TWO_AXES, UNKNOWN_RANK, Call, Claim, Lane, Opaque, Table
@@ -133,6 +134,21 @@ def einsum(call: Call) -> Claim:
     return call.moved(axis.at(result.index(letter)))
 
 
+def quantized_matmul(call: Call) -> Claim:
+    """QLinearMatMul: the operands are inputs 0 and 3, scales and zero points one per tensor."""
+    parameters = [f for i, f in call.given() if i not in (0, 3)]
+    if any(f.axis is not None or f.shape not in ((), (1,)) for f in parameters):
+        return call.opaque("its scales are not one per tensor")
+    return matmul(replace(call, inputs=(call.inputs[0], call.inputs[3])))
+
+
+def determinant(call: Call) -> Claim:
+    axis, rank = call.axis(0), call.fact(0).rank
+    if axis is None or rank is None or axis.index >= rank - 2:
+        return call.opaque("the candidates are rows or columns of its matrix")
+    return call.moved(axis)
+
+
 def per_sample(call: Call) -> Claim:
     """Convolution and pooling: each entry of axis 0 is treated alone, weights are common."""
     axis = call.axis(0)
@@ -159,6 +175,8 @@ def grid_sample(call: Call) -> Claim:
 TABLE: Table = {
     "MatMul": matmul,
     "MatMulInteger": matmul,
+    "QLinearMatMul": quantized_matmul,
+    "Det": determinant,
     "Gemm": gemm,
     "Einsum": einsum,
     **dict.fromkeys(
@@ -166,6 +184,7 @@ TABLE: Table = {
             "Conv",
             "ConvInteger",
             "ConvTranspose",
+            "QLinearConv",
             "AveragePool",
             "GlobalAveragePool",
             "GlobalMaxPool",

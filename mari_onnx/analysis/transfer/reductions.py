@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mari_onnx.analysis.transfer.call import OVER_CANDIDATES, UNKNOWN_RANK, Call, Claim, Lane, Table
+from mari_onnx.analysis.transfer.elementwise import aligned
 
 IDEMPOTENT = frozenset({"ReduceMean", "ReduceMax", "ReduceMin"})
 REDUCTIONS = sorted(
@@ -91,7 +92,12 @@ def layer_normalization(call: Call) -> Claim:
         return call.opaque("its parameters have a candidate axis")
     if axis.index >= call.positive(int(call.attr("axis", -1))):
         return call.opaque("normalises over the candidates")
-    return call.only([0], "a parameter") or call.moved(axis)
+    # Scale and shift broadcast, so they may reach in front of the axes that are normalised.
+    answer = aligned(call, [i for i, _ in call.given()])
+    if isinstance(answer, str):
+        return call.opaque(answer)
+    statistics = (Lane(axis),) * (len(call.node.outputs) - 1)
+    return call.only([0], "a parameter") or Claim((answer, *statistics))
 
 
 def batch_normalization(call: Call) -> Claim:

@@ -1,0 +1,50 @@
+"""Which operators have a transfer function; those without are opaque."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS
+
+NEWEST = 28
+"""The operator set that the table was written for."""
+
+ANSWERED_BY_THE_ANALYSIS = {"Shape", "Size", "Constant"}
+"""Operators that the analysis or the normalisation treats itself."""
+
+OPAQUE = set(
+    """
+    AffineGrid BlackmanWindow CenterCropPad Col2Im ConcatFromSequence DFT DeformConv EyeLike FlexAttention
+    HammingWindow HannWindow If ImageDecoder Loop MaxRoiPool MaxUnpool MelWeightMatrix NegativeLogLikelihoodLoss
+    NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement Resize RoiAlign STFT Scan Scatter ScatterND
+    SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap
+    SoftmaxCrossEntropyLoss SplitToSequence StringNormalizer StringSplit TfIdfVectorizer Unique Upsample
+    """.split()
+)
+"""Operators without a transfer function: each has to be here, so that a new one is noticed."""
+
+
+def operators() -> set[str]:
+    return {s.name for s in onnx.defs.get_all_schemas() if s.domain == "" and s.since_version <= NEWEST}
+
+
+def test_every_operator_is_in_the_table_or_known_to_be_opaque() -> None:
+    assert operators() - set(TRANSFERS) - RANDOM - ANSWERED_BY_THE_ANALYSIS - OPAQUE == set()
+
+
+def test_nothing_is_said_twice() -> None:
+    assert not OPAQUE & set(TRANSFERS)
+    assert not RANDOM & set(TRANSFERS)
+
+
+@pytest.mark.skipif(onnx.defs.onnx_opset_version() < NEWEST, reason="an older onnx does not know all operators")
+def test_the_table_has_operators_of_onnx_only() -> None:
+    known = {s.name for s in onnx.defs.get_all_schemas_with_history() if s.domain == ""}
+    assert set(TRANSFERS) - known == set()
+    assert RANDOM - known == set()
+
+
+@pytest.mark.parametrize("op", sorted(SIZING))
+def test_operators_whose_size_follows_from_entries_are_not_sizeless(op: str) -> None:
+    assert op not in SIZELESS
