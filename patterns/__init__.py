@@ -12,6 +12,7 @@ from mari_onnx.patterns.concat_group import ConcatGroup
 from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
+from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
@@ -43,6 +44,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatElementwise(),
     ConcatLayout(),
     ConcatRowwise(),
+    ConcatReduce(),
     Broadcast(),
     BatchedMatMul(),
     RegroupSum(),

@@ -158,9 +158,9 @@ class _Decided:
 
         if op in ("Mul", "And", "Or", "Add"):
             for one, other in ((0, 1), (1, 0)):
-                value, plain = numbers[one], states[other] == PLAIN
+                value = numbers[one]
                 if op == "Mul":
-                    settle(is_number[one] & (value == 0) & plain, NUMBER)
+                    settle(is_number[one] & (value == 0) & (states[other] == PLAIN), NUMBER)
                 elif op == "And":
                     settle(is_number[one] & (value == 0), NUMBER, 0)
                 elif op == "Or":
@@ -176,7 +176,7 @@ class _Decided:
         elif op == "Where":
             for branch, truth in ((1, True), (2, False)):
                 chosen = is_number[0] & ((numbers[0] != 0) == truth)
-                for new in (PLAIN, MASKED, NUMBER):
+                for new in (LOW, PLAIN, MASKED, NUMBER):
                     settle(chosen & (states[branch] == new), new, numbers[branch])
             either = ~is_number[0]
             settle(either & low[1] & low[2], LOW)
