@@ -40,7 +40,7 @@ IDEMPOTENT_ON_ONE = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMi
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 MAX_CHAIN = 3
-"""So many parts of one entry are combined one by one; more of them are joined and reduced."""
+"""So many parts of the items with one entry are combined one by one; more of them are joined and reduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _half(node: Node, found: Reduced, once: bool, at: Workspace) -> str:
     parts = found.parts
     chosen = [(v, size) for v, _, size in parts if size and at.is_once(v) == once]
     ones = [v for v, size in chosen if size == 1]
-    if not found.alone or node.op not in IDEMPOTENT_ON_ONE or len(ones) > MAX_CHAIN:
+    if once or not found.alone or node.op not in IDEMPOTENT_ON_ONE or len(ones) > MAX_CHAIN:
         ones = []
     rest = [(v, size) for v, size in chosen if size > 1 or not ones]
     results = []
@@ -90,8 +90,9 @@ def _half(node: Node, found: Reduced, once: bool, at: Workspace) -> str:
         whole = at.emit(op, [joined([v for v, _ in rest], parts.axis, at), *node.inputs[1:]], **dict(node.attrs))
         results.append(_share(node, whole, sum(size for _, size in rest) / parts.total, at))
     if ones:
-        kept = [v if node.attrs.get("keepdims", 1) else at.squeeze(v, [parts.axis]) for v in ones]
-        results.append(_share(node, _combined(node, kept, at), 1 / parts.total, at))
+        total = _combined(node, ones, at)
+        total = total if node.attrs.get("keepdims", 1) else at.squeeze(total, [parts.axis])
+        results.append(_share(node, total, 1 / parts.total, at))
     return _combined(node, results, at)
 
 

@@ -110,6 +110,8 @@ def _slice(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarr
     steps = _integers(values[4]) if len(values) > 4 and values[4] is not None else [1] * len(starts)
     index: list[slice] = [slice(None)] * data.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        if step < 0 and end >= 2**31 - 1:
+            raise _UnknownContentError  # nothing by the standard, everything by ONNX Runtime
         # For a negative step an end below every index means "up to the first entry", which Python writes as None.
         stop = None if step < 0 and end < -data.shape[axis] else end
         index[axis] = slice(start, stop, step)

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.transfer.layouts import resolve_target
+from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir.dims import Dim, differ, fresh, product, same, simplified
 from mari_onnx.ir.graph import Node
+
+FAR = 2**31 - 1
+"""The end of a slice from here on means 'to the last entry'."""
 
 Inputs = Sequence[Fact | None]
 ShapeRule = Callable[[Node, Inputs], Shape | None]
@@ -133,11 +137,28 @@ def _slice(node: Node, inputs: Inputs) -> Shape | None:
 
 
 def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
+    if isinstance(step, int) and step < 0 and isinstance(end, int) and end >= FAR:
+        return fresh()  # nothing by the standard, everything by ONNX Runtime
     if all(isinstance(v, int) for v in (size, start, end, step)):
         return len(range(*slice(start, end if step > 0 or end >= -size else None, step).indices(size)))
-    if same(start, 0) and same(step, 1) and ((isinstance(end, int) and end >= 2**31 - 1) or same(end, size)):
+    if same(start, 0) and same(step, 1) and ((isinstance(end, int) and end >= FAR) or same(end, size)):
         return size
     return fresh()
+
+
+def _einsum(node: Node, inputs: Inputs) -> Shape | None:
+    """Letters broadcast, which onnx forgets: it takes the first size it meets."""
+    shapes = [f.shape for f in inputs if f is not None]
+    if any(s is None for s in shapes):
+        return None
+    parsed = einsum_terms(str(node.attrs.get("equation", "")), [len(s or ()) for s in shapes])
+    if parsed is None:
+        return None
+    sizes: dict[str, Dim] = {}
+    for term, shape in zip(parsed[0], shapes, strict=True):
+        for letter, dim in zip(term, shape or (), strict=True):
+            sizes[letter] = _broadcast_dim(sizes.get(letter, 1), dim)
+    return tuple(sizes[letter] for letter in parsed[1])
 
 
 def _squeeze(node: Node, inputs: Inputs) -> Shape | None:
@@ -150,6 +171,7 @@ def _squeeze(node: Node, inputs: Inputs) -> Shape | None:
 
 
 RULES: dict[str, ShapeRule] = {
+    "Einsum": _einsum,
     "Squeeze": _squeeze,
     "Reshape": _reshape,
     "Expand": _expand,
@@ -173,7 +195,7 @@ def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list
     derived = rule(node, inputs)
     if derived is None:
         return list(inferred)
-    if inferred[0] is not None and len(inferred[0]) == len(derived):
+    if node.op not in ("Slice", "Einsum") and inferred[0] is not None and len(inferred[0]) == len(derived):
         # Where onnx knows a number, it wins: it may have seen constants that have no content here.
         derived = tuple(
             i if isinstance(i, int) and not isinstance(d, int) and not differ(i, d) else d

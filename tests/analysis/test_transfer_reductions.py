@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,6 @@ def test_reduction(op: str, axis: int, axes: list[int], keepdims: int, found: An
 def test_idempotent_reduction_of_equal_candidates(op: str) -> None:
     case = Case(op, [floats(B, 4, axis=0), constant(0)], {})
     equal = case.operands[0].fact()  # type: ignore[union-attr]
-    from dataclasses import replace
-
     facts = case.judge().facts(case.node, (replace(equal, varies=False), constant(0).fact()), ())
     assert facts[0].axis is None
     assert not facts[0].opaque
@@ -116,9 +115,6 @@ def test_normalisation_of_samples() -> None:
     assert lanes(Case("InstanceNormalization", [floats(B, 2, 4, axis=0), *parameters], {})) == [CandidateAxis(0)]
     assert lanes(Case("InstanceNormalization", [floats(1, 2, B, axis=2), *parameters], {})) == ["opaque"]
     assert lanes(Case("LRN", [floats(B, 2, 2, 2, axis=0)], {"size": 3})) == [CandidateAxis(0)]
-    assert lanes(Case("MeanVarianceNormalization", [floats(B, 2, 2, 2, axis=0)], {"axes": [1, 2, 3]})) == [
-        CandidateAxis(0)
-    ]
     assert lanes(Case("MeanVarianceNormalization", [floats(B, 2, 2, 2, axis=0)], {})) == ["opaque"]
     assert lanes(Case("LpNormalization", [floats(B, 4, axis=0)], {"axis": 1})) == [CandidateAxis(0)]
     assert lanes(Case("LpNormalization", [floats(4, B, axis=1)], {})) == ["opaque"]
@@ -155,7 +151,7 @@ def cases(draw: st.DrawFn) -> Case:
     if op in REDUCTIONS:
         axes = draw(st.lists(st.integers(0, len(shape) - 1), unique=True, max_size=3))
         attrs: dict[str, Any] = {"keepdims": draw(st.sampled_from([0, 1]))}
-        if op == "ReduceSum" and opset < 13 or op != "ReduceSum" and opset < 18:
+        if (op == "ReduceSum" and opset < 13) or (op != "ReduceSum" and opset < 18):
             return Case(op, [operand], {**attrs, "axes": axes}, opset=opset)
         attrs["noop_with_empty_axes"] = draw(st.sampled_from([0, 1]))
         return Case(op, [operand, constant(*axes)], attrs, opset=opset)

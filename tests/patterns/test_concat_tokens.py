@@ -140,9 +140,7 @@ def test_any_order_of_tokens(sizes: list[tuple[bool, int]], axis: int) -> None:
         ("B,3,4", "B,2,4", 1, "float[6,5] w", "MatMul(w, x)", "B,6,4"),
     ],
 )
-def test_not_over_the_axis_that_is_summed(
-    user: str, item: str, axis: int, other: str, call: str, result: str
-) -> None:
+def test_not_over_the_axis_that_is_summed(user: str, item: str, axis: int, other: str, call: str, result: str) -> None:
     outcome = apply(
         RULE,
         f"""score (float[{user}] user, float[{item}] item) => (float[{result}] y) <{other}> {{

@@ -92,7 +92,7 @@ def gemm(call: Call) -> Claim:
     return call.moved(found)
 
 
-def _einsum_terms(equation: str, ranks: list[int]) -> tuple[list[str], str] | None:
+def einsum_terms(equation: str, ranks: list[int]) -> tuple[list[str], str] | None:
     """The letters of each operand and of the result, an ellipsis spelled out in capitals that no one uses."""
     equation = equation.replace(" ", "")
     left, arrow, result = equation.partition("->")
@@ -118,7 +118,7 @@ def einsum(call: Call) -> Claim:
     facts = [f for _, f in call.given()]
     if any(f.rank is None for f in facts):
         return call.opaque(UNKNOWN_RANK)
-    parsed = _einsum_terms(str(call.attr("equation", "")), [f.rank or 0 for f in facts])
+    parsed = einsum_terms(str(call.attr("equation", "")), [f.rank or 0 for f in facts])
     if parsed is None:
         return call.opaque("its equation could not be read")
     terms, result = parsed
