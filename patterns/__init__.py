@@ -6,9 +6,12 @@ from typing import Any
 
 from mari_onnx.patterns.batched_matmul import BatchedMatMul
 from mari_onnx.patterns.broadcast import Broadcast
+from mari_onnx.patterns.candidate_rows import CandidateRows
+from mari_onnx.patterns.chained_products import ChainedProducts
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_group import ConcatGroup
+from mari_onnx.patterns.concat_layernorm import ConcatLayernorm
 from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
@@ -16,14 +19,18 @@ from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
+from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
+from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
+from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
+from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.patterns.views import Views
 from mari_onnx.rewrite.rule import Rule
@@ -34,18 +41,25 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatNested(),
     ConcatExchange(),
     Unflatten(),
+    PairwiseProducts(),
     EinsumMatMul(),
+    Experts(),
     FoldIntoWeight(),
     LinearSplit(),
+    ChainedProducts(),
     MaskedProduct(),
     SplitProduct(),
+    SplitMixing(),
     ConcatTokens(),
     ConcatLookup(),
     ConcatElementwise(),
     ConcatLayout(),
     ConcatRowwise(),
     ConcatReduce(),
+    ConcatLayernorm(),
     Broadcast(),
+    ThinProduct(),
+    CandidateRows(),
     BatchedMatMul(),
     RegroupSum(),
     SumIntoBias(),

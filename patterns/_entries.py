@@ -43,6 +43,11 @@ class Entries:
     def zeros(self) -> np.ndarray:
         return np.asarray((self.state == NUMBER) & (self.number == 0))
 
+    @property
+    def quiet(self) -> np.ndarray:
+        """Plain, or a moderate number."""
+        return np.asarray((self.state == PLAIN) | (self.state == NUMBER) & (np.abs(self.number) <= MODERATE))
+
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Entries:
         """The same change of layout for both."""
         return Entries(change(self.state), change(self.number))
@@ -120,10 +125,11 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
     states = [np.broadcast_to(x.state, shape) for x in given]
     numbers = [np.broadcast_to(x.number, shape) for x in given]
     known = np.logical_and.reduce([s == NUMBER for s in states])
-    state = np.full(shape, PLAIN if op in BOUNDED else UNKNOWN, np.int8)
+    state = np.full(shape, UNKNOWN, np.int8)
+    if op in BOUNDED:
+        state[states[0] != UNKNOWN] = PLAIN  # what is unknown may be undefined
     if op in QUIET:
-        quiet = [(s == PLAIN) | (s == NUMBER) & (np.abs(n) <= MODERATE) for s, n in zip(states, numbers, strict=True)]
-        state[np.logical_and.reduce(quiet)] = PLAIN
+        state[np.logical_and.reduce([np.broadcast_to(x.quiet, shape) for x in given])] = PLAIN
     number = np.zeros(shape)
     whole = all(n.dtype.kind in "iub" for n in numbers)
     if known.any() and dtype in EXACT_TYPES and not (op == "Div" and whole):

@@ -11,15 +11,27 @@ import onnx
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
-from mari_onnx.patterns._parts import parts_of
+from mari_onnx.patterns._parts import mixed_parts, parts_of
 from mari_onnx.rewrite.workspace import Workspace
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 MAX_TERMS = 16
 
-Pieces = tuple[tuple[int, float], ...]
-"""Rows of the weight that are added up: where they begin, and a factor."""
+Columns = tuple[tuple[int, int], ...]
+"""Which column of a value meets which row of the weight; empty where they follow each other."""
+
+Pieces = tuple[tuple[int, float, Columns], ...]
+"""Rows of the weight that are added up: where they begin, a factor, and their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A value, the row of the weight where it begins, and the order of its columns."""
+
+    value: str
+    start: int
+    columns: Columns = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +55,47 @@ def linear_form(value: str, at: Workspace) -> Form | None:
     shape = at.fact(value).shape
     if not shape or len(shape) < 2 or not isinstance(shape[-1], int) or at.is_once(value):
         return None
-    parts = parts_of(value, at)
-    if parts is None or parts.axis != parts.rank - 1:
-        pieces = [(value, 0)]
-    else:
-        pieces = [(v, start) for v, start, size in parts if size]
-    expanded = [terms_of(v, at) for v, _ in pieces]
+    parts = _parts(value, at)
+    expanded = [[(narrowest(p.value, at), 1.0)] if p.columns else terms_of(p.value, at) for p in parts]
     known = {terms[0][0] for terms in expanded if len(terms) == 1}
     terms: dict[str, Pieces] = {}
     changed = False
-    for (part, start), found in zip(pieces, expanded, strict=True):
-        wide = [v for v, _ in found if v not in known and _is_wide(v, part, at)]
-        kept = found if len(wide) <= 1 and len(found) <= MAX_TERMS else [(narrowest(part, at), 1.0)]
+    for part, found in zip(parts, expanded, strict=True):
+        wide = [v for v, _ in found if v not in known and _is_wide(v, part.value, at)]
+        kept = found if len(wide) <= 1 and len(found) <= MAX_TERMS else [(narrowest(part.value, at), 1.0)]
         known |= {v for v, _ in kept}
-        changed = changed or len(kept) > 1 or (kept[0][0] != part and not at.is_once(part))
+        narrowed = kept[0][0] != part.value and not at.is_once(part.value)
+        changed = changed or len(kept) > 1 or narrowed or bool(part.columns)
         for v, factor in kept:
-            terms[v] = (*terms.get(v, ()), (start, factor))
+            terms[v] = (*terms.get(v, ()), (part.start, factor, part.columns))
     return Form(terms, shape, changed)
+
+
+def _parts(value: str, at: Workspace) -> list[_Part]:
+    """The columns of a value in their parts, those that a Gather put in another order among them."""
+    parts = parts_of(value, at)
+    if parts is None or parts.axis != parts.rank - 1:
+        return _gathered(value, 0, at) or [_Part(value, 0)]
+    return [p for v, start, size in parts if size for p in _gathered(v, start, at) or [_Part(v, start)]]
+
+
+def _gathered(value: str, start: int, at: Workspace) -> list[_Part]:
+    """Where a value has chosen columns of a Concat of user and item parts, those parts."""
+    node = at.graph.producer(value)
+    if node is None or node.op != "Gather" or node.domain:
+        return []
+    parts, indices = mixed_parts(node.inputs[0], at), at.constant(node.inputs[1])
+    if parts is None or indices is None or indices.ndim != 1:
+        return []
+    if not parts.axis == parts.rank - 1 == int(node.attrs.get("axis", 0)) % parts.rank:
+        return []
+    found = []
+    chosen = [int(i) % parts.total for i in indices]
+    for source, offset, size in parts:
+        columns = tuple((i - offset, row) for row, i in enumerate(chosen) if offset <= i < offset + size)
+        if columns:
+            found.append(_Part(source, start, columns))
+    return found
 
 
 def _unmerged(value: str, at: Workspace) -> str:
@@ -100,7 +136,7 @@ def _repeated(node: Node | None, at: Workspace) -> str | None:
     source, result = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
     if not source or not result or (len(set(node.inputs)) > 1 and node.op == "Concat"):
         return None
-    if len(source) < 2 or not same(source[-1], result[-1]):
+    if not same(source[-1], result[-1]):
         return None
     fits = all(same(a, b) or same(a, 1) for a, b in zip(reversed(source), reversed(result), strict=False))
     return node.inputs[0] if fits else None
@@ -122,15 +158,20 @@ def terms_of(value: str, at: Workspace, depth: int = 4) -> list[tuple[str, float
 
 def _has_columns_of(value: str, total: str, at: Workspace) -> bool:
     own, whole = at.fact(value).shape, at.fact(total).shape
-    return bool(own and whole and len(own) > 1 and same(own[-1], whole[-1]))
+    return bool(own and whole and same(own[-1], whole[-1]))
 
 
 def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
     """A combination of rows of a weight, in its own precision."""
-    if len(pieces) == 1 and pieces[0][1] == 1.0:
+    if len(pieces) == 1 and pieces[0][1] == 1.0 and not pieces[0][2]:
         return weight[pieces[0][0] : pieces[0][0] + size]
-    total = sum(factor * weight[start : start + size].astype(np.float64) for start, factor in pieces)
-    return np.asarray(total).astype(weight.dtype)
+    total = np.zeros((size, weight.shape[1]))
+    for start, factor, columns in pieces:
+        if columns:
+            np.add.at(total, [c for c, _ in columns], factor * weight[[start + r for _, r in columns]].astype(float))
+        else:
+            total += factor * weight[start : start + size].astype(np.float64)
+    return total.astype(weight.dtype)
 
 
 def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *, apart: bool = False) -> str:
@@ -145,7 +186,7 @@ def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *
         array = at.constant(node.inputs[1])
         assert array is not None
         array = array.T if turned else array
-        blocks = [rows(array, tuple((s, f * scale) for s, f in pieces), size) for pieces, size in columns]
+        blocks = [rows(array, tuple((s, f * scale, c) for s, f, c in pieces), size) for pieces, size in columns]
         total = np.ascontiguousarray(np.concatenate(blocks, axis=0))
         return total[:, np.newaxis, :] if apart else total
 

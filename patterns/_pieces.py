@@ -123,15 +123,13 @@ class Pieces:
         rank = self._at.fact(node.output).rank or 0
         if any((self._at.fact(v).rank or 0) < 2 for v in node.inputs):
             return None
-        boxes = []
-        for index, value in enumerate(node.inputs):
-            # Rows are those of the left operand, columns those of the right one.
-            inner = self._broadcast(value, {a: p for a, p in box.items() if a < rank - 2}, rank)
-            if inner is None:
-                return None
-            kept, own = rank - 2 + index, (self._at.fact(value).rank or 0) - 2 + index
-            boxes.append({**inner, **({own: box[kept]} if kept in box else {})})
-        return self._at.emit("MatMul", [self.of(v, b, depth) for v, b in zip(node.inputs, boxes, strict=True)])
+        # Rows are those of the left operand, columns those of the right one.
+        shared = {axis: piece for axis, piece in box.items() if axis < rank - 2}
+        own = [{axis: box[axis]} if axis in box else {} for axis in (rank - 2, rank - 1)]
+        boxes = [self._broadcast(v, {**shared, **o}, rank) for v, o in zip(node.inputs, own, strict=True)]
+        if any(b is None for b in boxes):
+            return None
+        return self._at.emit("MatMul", [self.of(v, b or {}, depth) for v, b in zip(node.inputs, boxes, strict=True)])
 
     def _along_last(self, node: Node, box: Box, depth: int) -> str | None:
         """Rows as they are; columns of a Softmax where it is 0 in all others."""
@@ -192,3 +190,14 @@ def same_axis(axis: int, after: Shape, before: Shape) -> int | None:
         if same(size, after[axis]) and same(product(before[:own]), left):
             return own
     return None
+
+
+def neighbours(chosen: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
+    """Where neighbouring parts lie together."""
+    runs: list[tuple[int, int]] = []
+    for _, start, size in chosen:
+        if runs and sum(runs[-1]) == start:
+            runs[-1] = (runs[-1][0], runs[-1][1] + size)
+        else:
+            runs.append((start, size))
+    return runs

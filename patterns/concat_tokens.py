@@ -1,11 +1,12 @@
-"""A product of tokens, some of them the user's, with something that is computed once::
+"""A product of tokens, some of them the user's::
 
     MatMul( Concat(u, i; axis -2), W )   ->   Concat( MatMul(u, W), MatMul(i, W); axis -2 )
     MatMul( W, Concat(u, i; axis -1) )   ->   Concat( MatMul(W, u), MatMul(W, i); axis -1 )
 
     [u; i] W = [u W; i W]
 
-The same for tokens on an axis further in front. Layers of a transformer project the user's tokens once.
+The same for tokens on an axis further in front. Layers of a transformer project the user's tokens once, and where W
+is computed for each candidate, the user's tokens are not repeated for it.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ class ConcatTokens(Rule[Tokens]):
             shape = at.fact(other).shape
             if parts is None or shape is None or rank is None or min(parts.rank, len(shape)) < 2:
                 continue
-            if parts.axis == parts.rank - 1 - operand or not at.is_once(other):
+            if parts.axis == parts.rank - 1 - operand:
                 continue
             axis = parts.axis + rank - parts.rank
             if axis >= rank - 2:
                 return Tokens(parts, operand, axis, None)
+            if not at.is_once(other):
+                continue
             own = axis - (rank - len(shape))
             if own >= 0 and shape[own] not in (1, parts.total):
                 continue

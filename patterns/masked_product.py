@@ -21,7 +21,7 @@ import numpy as np
 from mari_onnx.ir import Node
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
-from mari_onnx.patterns._pieces import Pieces
+from mari_onnx.patterns._pieces import Pieces, neighbours
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -81,7 +81,7 @@ class MaskedProduct(Rule[Masked]):
             value = node.inputs[found.operand]
             runs = [(0, parts.total)]
             if len(chosen) < len(parts.values):
-                value, runs = joined([v for v, _, _ in chosen], parts.axis, at), _runs(chosen)
+                value, runs = joined([v for v, _, _ in chosen], parts.axis, at), neighbours(chosen)
             cuts = [pieces.of(mixing, {free: (start, size), summed: run}) for run in runs]
             mixed = joined(cuts, summed, at)
             rows.append(at.emit("MatMul", [mixed, value] if found.operand == 1 else [value, mixed]))
@@ -110,14 +110,3 @@ def _grouped(needed: Sequence[Both]) -> tuple[tuple[int, int, Both], ...]:
         indices = [index for index, _ in members]
         groups.append((indices[0], len(indices), both))
     return tuple(groups)
-
-
-def _runs(chosen: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
-    """Where neighbouring parts lie together."""
-    runs: list[tuple[int, int]] = []
-    for _, start, size in chosen:
-        if runs and sum(runs[-1]) == start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + size)
-        else:
-            runs.append((start, size))
-    return runs

@@ -18,7 +18,8 @@ g (float[B,64] user_x, float[B,64] item_x) => (float[B,1] score) {
   x = Concat<axis=1>(user_x, item_x)
   n = Hardmax<axis=1>(x)
   h = MatMul(n, w)
-  score = MatMul(h, v)
+  r = Relu(h)
+  score = MatMul(r, v)
 }
 """
 RANDOM = """
@@ -122,7 +123,7 @@ def test_json_holds_plain_values():
     found = explain(blocked(), OPTIONS, run=True)
     again = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert again["leftovers"][0]["kind"] in {"mixed", "repeated"}
-    assert again["sides"]["cross"]["nodes"] == 4
+    assert again["sides"]["cross"]["nodes"] == 5
 
 
 class TestCommand:

@@ -11,6 +11,7 @@ import sympy
 from onnx import TensorProto
 
 from mari_onnx.analysis.facts import Content, Fact
+from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir.dims import difference, simplified
 from mari_onnx.ir.graph import Node
 
@@ -75,8 +76,9 @@ def _integers(value: np.ndarray | None) -> list[int]:
 
 def _divide(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int):
-        # ONNX integer division rounds towards zero.
-        quotient = abs(left) // abs(right) if right else 0
+        if right == 0:
+            raise _UnknownContentError
+        quotient = abs(left) // abs(right)  # ONNX integer division rounds towards zero.
         return quotient if (left < 0) == (right < 0) else -quotient
     ratio = sympy.cancel(sympy.sympify(left) / right)
     if ratio.as_numer_denom()[1] != 1:
@@ -108,14 +110,12 @@ def _slice(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarr
     starts, ends = _integers(values[1]), _integers(values[2])
     axes = _integers(values[3]) if len(values) > 3 and values[3] is not None else list(range(len(starts)))
     steps = _integers(values[4]) if len(values) > 4 and values[4] is not None else [1] * len(starts)
-    index: list[slice] = [slice(None)] * data.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        if step < 0 and end >= 2**31 - 1:
-            raise _UnknownContentError  # nothing by the standard, everything by ONNX Runtime
-        # For a negative step an end below every index means "up to the first entry", which Python writes as None.
-        stop = None if step < 0 and end < -data.shape[axis] else end
-        index[axis] = slice(start, stop, step)
-    return (data[tuple(index)],)
+        kept = kept_entries(data.shape[axis], start, end, step)
+        if kept is None:
+            raise _UnknownContentError
+        data = np.take(data, np.array(kept, np.int64), axis=axis)
+    return (data,)
 
 
 def _squeeze(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
@@ -148,6 +148,8 @@ def _cast(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarra
     data = _given(values[0])
     if node.attrs["to"] == TensorProto.BOOL:
         return (np.vectorize(lambda v: not _zero(v), otypes=[object])(data) if data.size else data,)
+    if node.attrs["to"] == TensorProto.INT32 and any(isinstance(v, int) and abs(v) >= 2**31 for v in data.flat):
+        raise _UnknownContentError
     return (data,)
 
 
@@ -175,7 +177,7 @@ def _range(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarr
 
 def _reduce_prod(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
     data = _given(values[0])
-    axes = _axes(node, values)
+    axes = _axes(node, values) or ([] if node.attrs.get("noop_with_empty_axes", 0) else None)
     total = np.prod(data, axis=tuple(axes) if axes is not None else None, keepdims=bool(node.attrs.get("keepdims", 1)))
     return (np.asarray(total, dtype=object),)
 

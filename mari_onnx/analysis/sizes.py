@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mari_onnx.analysis.facts import Fact, Shape
-from mari_onnx.analysis.transfer.layouts import resolve_target
+from mari_onnx.analysis.transfer.layouts import FAR, kept_entries, resolve_target
 from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir.dims import Dim, differ, fresh, product, same, simplified
 from mari_onnx.ir.graph import Node
-
-FAR = 2**31 - 1
-"""The end of a slice from here on means 'to the last entry'."""
 
 Inputs = Sequence[Fact | None]
 ShapeRule = Callable[[Node, Inputs], Shape | None]
@@ -66,7 +63,7 @@ def _expand(node: Node, inputs: Inputs) -> Shape | None:
 
 def _tile(node: Node, inputs: Inputs) -> Shape | None:
     shape, repeats = _shape(inputs, 0), _items(inputs, 1)
-    if shape is None or repeats is None:
+    if shape is None or repeats is None or len(shape) != len(repeats):
         return None
     return tuple(product((d, r)) for d, r in zip(shape, repeats, strict=True))
 
@@ -129,6 +126,8 @@ def _slice(node: Node, inputs: Inputs) -> Shape | None:
     steps = _items(inputs, 4) if len(inputs) > 4 and inputs[4] is not None else [1] * len(starts or ())
     if shape is None or starts is None or ends is None or axes is None or steps is None:
         return None
+    if len({len(bounds) for bounds in (axes, starts, ends, steps)}) > 1:
+        return None
     result = list(shape)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         index = axis + len(shape) if axis < 0 else axis
@@ -137,10 +136,9 @@ def _slice(node: Node, inputs: Inputs) -> Shape | None:
 
 
 def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
-    if isinstance(step, int) and step < 0 and isinstance(end, int) and end >= FAR:
-        return fresh()  # nothing by the standard, everything by ONNX Runtime
     if all(isinstance(v, int) for v in (size, start, end, step)):
-        return len(range(*slice(start, end if step > 0 or end >= -size else None, step).indices(size)))
+        kept = kept_entries(size, start, end, step)
+        return fresh() if kept is None else len(kept)
     if same(start, 0) and same(step, 1) and ((isinstance(end, int) and end >= FAR) or same(end, size)):
         return size
     return fresh()

@@ -95,6 +95,34 @@ def test_what_the_user_computes_stands_for_the_weight() -> None:
     assert (1, 3, 6) in rows_of_products(outcome)
 
 
+def test_keys_of_the_user_are_not_copied_for_the_queries_of_the_items() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,4,3] user, float[B,4,2] item, float[B,1,4] item_q) => (float[B,1,5] y) {
+            k = Concat<axis = 2>(user, item)
+            y = MatMul(item_q, k)
+        }""",
+    )
+    assert outcome.times == 1
+    assert rows_of_products(outcome) == {("B", 1, 3), ("B", 1, 2)}
+
+
+def test_scores_of_tokens_with_each_other() -> None:
+    """Those of the user's with each other are computed once."""
+    outcome = apply(
+        RULE,
+        """score (float[B,3,4] user, float[B,2,4] item) => (float[B,5,5] y) {
+            x = Concat<axis = 1>(user, item)
+            t = Transpose<perm = [0, 2, 1]>(user)
+            u = Transpose<perm = [0, 2, 1]>(item)
+            k = Concat<axis = 2>(t, u)
+            y = MatMul(x, k)
+        }""",
+    )
+    assert outcome.times >= 2
+    assert (1, 3, 3) in rows_of_products(outcome)
+
+
 def test_neighbouring_tokens_stay_together() -> None:
     outcome = apply(
         RULE,
@@ -151,11 +179,11 @@ def test_not_over_the_axis_that_is_summed(user: str, item: str, axis: int, other
     assert outcome.times == 0
 
 
-def test_not_with_something_that_the_items_compute() -> None:
+def test_not_each_candidate_with_a_matrix_of_its_own() -> None:
     outcome = apply(
         RULE,
-        """score (float[B,3,4] user, float[B,2,4] item, float[B,4,6] item_keys) => (float[B,5,6] y) {
-            x = Concat<axis = 1>(user, item)
+        """score (float[3,B,1,4] user, float[2,B,1,4] item, float[5,B,4,6] item_keys) => (float[5,B,1,6] y) {
+            x = Concat<axis = 0>(user, item)
             y = MatMul(x, item_keys)
         }""",
     )

@@ -243,3 +243,24 @@ def test_any_attention(chosen: list[str], repeat: str, merged: bool, user: list[
         }}""",
     )
     assert outcome.times <= 1
+
+
+@given(
+    indices=st.lists(st.integers(-6, 5), min_size=1, max_size=8),
+    first=st.booleans(),
+)
+def test_any_choice_of_columns(indices: list[int], first: bool) -> None:
+    """Columns put in another order, left out or taken twice."""
+    parts = "user, item" if first else "item, user"
+    outcome = apply(
+        RULE,
+        f"""score (float[B,4] user, float[B,2] item, float[B,2] item2) => (float[B,3] y)
+        <int64[{len(indices)}] chosen = {{{", ".join(map(str, indices))}}}, float[{len(indices) + 2},3] w> {{
+            c = Concat<axis = 1>({parts})
+            g = Gather<axis = 1>(c, chosen)
+            x = Concat<axis = 1>(item2, g)
+            y = MatMul(x, w)
+        }}""",
+    )
+    assert outcome.times == 1
+    assert not outcome.of("Gather")

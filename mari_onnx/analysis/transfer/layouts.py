@@ -62,3 +62,20 @@ def resolve_target(shape: Shape, target: Sequence[Dim], allow_zero: bool) -> Sha
             return None
         sizes[hole] = rest
     return tuple(sizes)
+
+
+FAR = 2**31 - 1
+"""The end of a slice from here on means 'to the last entry'."""
+
+
+def kept_entries(size: int, start: int, end: int, step: int) -> range | None:
+    """The entries of an axis that a Slice keeps, by the rules of ONNX, which are not quite those of Python.
+
+    Returns:
+        ``None`` where the standard and ONNX Runtime disagree: backwards to an end that is far in front.
+    """
+    if step == 0 or (step < 0 and end >= FAR):
+        return None
+    low, high = (0, size) if step > 0 else (-1, size - 1)
+    start, end = (v + size if v < 0 else v for v in (start, end))
+    return range(min(max(start, 0), high), min(max(end, low), high), step)

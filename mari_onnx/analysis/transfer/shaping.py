@@ -18,13 +18,10 @@ from mari_onnx.analysis.transfer.call import (
     SetInput,
     Table,
 )
-from mari_onnx.analysis.transfer.layouts import follow_reshape, resolve_target
+from mari_onnx.analysis.transfer.layouts import FAR, follow_reshape, resolve_target
 from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, quotient, same
 
 SIZES_UNKNOWN = "the sizes it is given could not be followed"
-_FULL_END = 2**31 - 1
-"""An end of a slice from here on means 'to the last entry' in every exporter."""
-
 SIZING: dict[str, tuple[int, ...]] = {
     "Reshape": (1,),
     "Expand": (1,),
@@ -258,7 +255,7 @@ def _keeps_all(call: Call, position: int, axis: CandidateAxis) -> bool:
     if len(call.inputs) > 4 and call.inputs[4] is not None and (steps is None or steps[position] != 1):
         return False
     end = ends.items[position]
-    if isinstance(end, int) and end >= _FULL_END:
+    if isinstance(end, int) and end >= FAR:
         return True
     return _is_all(call, end, axis)
 

@@ -1,0 +1,166 @@
+"""What operators make of what is known of their inputs, entry by entry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._entries import (
+    FUNCTIONS,
+    MASK,
+    MASKED,
+    MAX_ENTRIES,
+    MODERATE,
+    NUMBER,
+    PLAIN,
+    UNKNOWN,
+    Entries,
+    anything,
+    as_known,
+    elementwise,
+    of_constant,
+)
+from mari_onnx.rewrite.workspace import Workspace
+
+Reader = Callable[[Node, Sequence[Entries], Workspace], "Entries | None"]
+
+
+def _rank(node: Node, at: Workspace) -> int:
+    rank = at.fact(node.output).rank
+    assert rank is not None
+    return rank
+
+
+def _elementwise(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    return elementwise(node.op, at.fact(node.output).dtype, _rank(node, at), inputs)
+
+
+def _layer(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Plain, unless something that stands for minus infinity goes into it."""
+    tame = all(((x.state == UNKNOWN) | x.quiet).all() for x in inputs)
+    return anything(_rank(node, at), PLAIN) if tame else None
+
+
+def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    x, to = inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"]))
+    kind = as_known(to)
+    if kind is None or (kind.kind == "i" and x.number.dtype.kind != "b"):
+        return None  # fractions, and numbers that do not fit
+    state = x.state if kind.kind == "f" else np.where(x.state == NUMBER, NUMBER, UNKNOWN)
+    return Entries(state.astype(np.int8), x.number.astype(to).astype(kind))
+
+
+def _lookup(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Rows of a table of moderate numbers."""
+    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else None
+
+
+def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    order = [int(a) for a in node.attrs.get("perm", range(_rank(node, at) - 1, -1, -1))]
+    return inputs[0].map(lambda x: x.transpose(order))
+
+
+def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Axes of size 1 come and go; other changes of layout are not followed."""
+    before, after, x = at.fact(node.inputs[0]).shape or (), at.fact(node.output).shape or (), inputs[0]
+    if [d for d in before if d != 1] != [d for d in after if d != 1]:
+        return None
+    kept = iter([size for size, d in zip(x.state.shape, before, strict=True) if d != 1])
+    sizes = [1 if d == 1 else next(kept) for d in after]
+    return x.map(lambda a: a.reshape(sizes))
+
+
+def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    return inputs[0].to_rank(_rank(node, at))
+
+
+def _filled(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    given = node.attrs.get("value")
+    filling = of_constant(np.zeros(1, np.float32) if given is None else onnx.numpy_helper.to_array(given))
+    shape = at.fact(node.output).shape or ()
+    if filling is None or any(not isinstance(d, int) for d in shape) or not 0 < math.prod(shape) <= MAX_ENTRIES:
+        return None
+    return filling.map(lambda x: np.broadcast_to(x.reshape(()), shape))
+
+
+def _triangle(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Needs all entries of the matrix apart; the number 0 outside the triangle."""
+    offset, shape, x = at.integers(node.inputs[1]) if node.has_input(1) else (0,), at.fact(node.output).shape, inputs[0]
+    if offset is None or len(offset) != 1 or shape is None or not all(isinstance(d, int) for d in shape[-2:]):
+        return None
+    if shape[-2] * shape[-1] * math.prod(x.state.shape[:-2]) > MAX_ENTRIES:
+        return None
+    rows, columns = np.arange(shape[-2])[:, None] + offset[0], np.arange(shape[-1])
+    kept = rows <= columns if node.attrs.get("upper", 1) else rows >= columns
+    return Entries(np.where(kept, x.state, np.int8(NUMBER)), np.where(kept, x.number, np.zeros((), x.number.dtype)))
+
+
+def _concat(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    axis = int(node.attrs["axis"]) % _rank(node, at)
+    sizes = [(at.fact(v).shape or ())[axis] for v in node.inputs if v]
+    if any(not isinstance(size, int) for size in sizes):
+        return None
+    wide = np.broadcast_shapes(*((*x.state.shape[:axis], 1, *x.state.shape[axis + 1 :]) for x in inputs))
+    if math.prod(wide) * sum(sizes) > MAX_ENTRIES:
+        return None
+    shapes = [(*wide[:axis], size, *wide[axis + 1 :]) for size in sizes]
+
+    def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(a, s) for a, s in zip(arrays, shapes, strict=True)], axis)
+
+    return Entries(together([x.state for x in inputs]), together([x.number for x in inputs]))
+
+
+def _slice(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    given = [at.integers(v) if v else None for v in node.inputs[1:]]
+    if any(v and numbers is None for v, numbers in zip(node.inputs[1:], given, strict=True)) or len(given) < 2:
+        return None
+    starts, ends = given[0] or (), given[1] or ()
+    axes = given[2] if len(given) > 2 and given[2] is not None else range(len(starts))
+    steps = given[3] if len(given) > 3 and given[3] is not None else (1,) * len(starts)
+    rank, x = _rank(node, at), inputs[0]
+    cuts = [slice(None)] * rank
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        if step != 1:
+            return None
+        if x.state.shape[axis % rank] > 1:
+            cuts[axis % rank] = slice(start, end)
+    return x.map(lambda a: a[tuple(cuts)])
+
+
+def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """What is masked is 0, next to an entry that certainly is not masked.
+
+    Next to minus infinity any number will do, and where there is none all of the row is undefined before and after.
+    """
+    rank, x = _rank(node, at), inputs[0]
+    if int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % rank != rank - 1:
+        return None
+    numbers = x.state == NUMBER
+    absent = numbers & (x.number == -np.inf)
+    masked = numbers & (x.number <= MASK) | (x.state == MASKED)
+    present = (x.state == PLAIN) | numbers & (np.abs(x.number) <= MODERATE)
+    zero = absent & ~absent.all(-1, keepdims=True) | masked & present.any(-1, keepdims=True)
+    defined = present.any(-1, keepdims=True) & (x.state != UNKNOWN).all(-1, keepdims=True)
+    return Entries(np.where(zero, NUMBER, np.where(defined, PLAIN, UNKNOWN)).astype(np.int8), np.zeros(zero.shape))
+
+
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(FUNCTIONS, _elementwise),
+    **dict.fromkeys(("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization"), _layer),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
+    "Cast": _cast,
+    "Gather": _lookup,
+    "Transpose": _transpose,
+    "Expand": _expand,
+    "Concat": _concat,
+    "ConstantOfShape": _filled,
+    "Trilu": _triangle,
+    "Slice": _slice,
+    "Softmax": _softmax,
+}
+"""Operators that are looked through; what any other one makes is unknown."""

@@ -1,0 +1,114 @@
+"""A LayerNormalization over columns of user and item, as a product with a few columns::
+
+    LayerNormalization( Concat(u, i), g, b )   ->   Gemm( Concat(z * r, r), [G; (u - mean(u)) G_u], b )
+
+    LN([u, i]) = [z r, r] [G; (u - mean(u)) G_u] + b, z = [i, mean(u)] - mean
+
+``r`` is one over the standard deviation. ``z`` has a column for each column of the items and one for all of the
+user's, which counts as often as there are of them in mean and variance. All sums of squares are of differences from a
+mean. ``G`` has the scale and puts columns in their places: a product behind takes it in, and the wide value is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
+from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+
+class ConcatLayernorm(Rule[Parts]):
+    """Computes the user's share of a normalization once."""
+
+    name = "concat-layernorm"
+    algebra = "LN([u, i]) = [z r, r] [G; (u - mean(u)) G_u] + b, z = [i, mean(u)] - mean"
+    exactness = Exactness.REASSOCIATING
+    enabling = True
+    ops = frozenset({"LayerNormalization"})
+
+    def match(self, node: Node, at: Workspace) -> Parts | Refusal | None:
+        parts = mixed_parts(node.inputs[0], at)
+        if parts is None or any(node.outputs[1:]) or at.fact(node.output).dtype not in FLOATS:
+            return None
+        if parts.axis != parts.rank - 1 or int(node.attrs.get("axis", -1)) % parts.rank != parts.axis:
+            return None
+        scale = at.constant(node.inputs[1])
+        if scale is None or scale.shape != (parts.total,):
+            return Refusal("the scale is not a constant row")
+        for value in parts.values:
+            shape = at.fact(one_row(value, at)).shape or ()
+            if at.is_once(value) and not all(same(d, 1) for d in shape[:-1]):
+                return Refusal("the user's columns differ from token to token")
+        return parts
+
+    def rewrite(self, node: Node, found: Parts, at: Workspace) -> Sequence[str]:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(at.fact(node.output).dtype)
+        user = [part for part in found if part[2] and at.is_once(part[0])]
+        item = [part for part in found if part[2] and not at.is_once(part[0])]
+        count = sum(size for _, _, size in user)
+
+        columns = one_row(joined([v for v, _, _ in user], found.axis, at), at)
+        mean = _reduced("ReduceMean", columns, at)
+        centred = at.emit("Sub", [columns, mean])
+        rest = at.emit("Mul", [_reduced("ReduceSumSquare", centred, at), at.weight(np.array(1 / found.total, kind))])
+        rest = at.emit("Add", [rest, at.weight(np.array(node.attrs.get("epsilon", 1e-5), kind))])
+
+        share = np.full((found.total - count + 1, 1), 1 / found.total, kind)
+        share[-1] = count / found.total
+        weight = at.weight(share)
+        z = _centred([v for v, _, _ in item], mean, weight, found, at)
+        variance = _affine(at.emit("Mul", [z, z]), weight, rest, at)
+        factor = at.emit("Reciprocal", [at.emit("Sqrt", [variance])])
+        rows = joined([at.emit("Mul", [z, factor]), factor], found.axis, at)
+
+        scale = at.constant(node.inputs[1])
+        assert scale is not None
+        places, own = _places(user, item, scale.astype(kind))
+        row = at.emit("MatMul", [at.reshape(centred, (1, count)), at.weight(own)])
+        table = joined([at.weight(places), row], 0, at)
+        if node.has_input(2):
+            return [_affine(rows, table, node.inputs[2], at)]
+        return [at.emit("MatMul", [rows, table])]
+
+
+def _centred(items: Sequence[str], mean: str, weight: str, parts: Parts, at: Workspace) -> str:
+    """The columns of the items and the mean of the user's, less the mean of all."""
+    whole = at.fact(items[0]).shape or ()
+    target = at.sizes.vector((*whole[:-1], 1))
+    assert target is not None
+    total = joined([*items, at.emit("Expand", [mean, target])], parts.axis, at)
+    return at.emit("Sub", [total, at.emit("MatMul", [total, weight])])
+
+
+def _places(
+    user: Sequence[tuple[str, int, int]], item: Sequence[tuple[str, int, int]], scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where columns go, with their scale: those of ``z``, and those of the user."""
+    sides = []
+    for side in (item, user):
+        columns = [column for _, start, size in side for column in range(start, start + size)]
+        table = np.zeros((len(columns), len(scale)), scale.dtype)
+        table[range(len(columns)), columns] = scale[columns]
+        sides.append(table)
+    return np.concatenate([sides[0], sides[1].sum(axis=0, keepdims=True)]), sides[1]
+
+
+def _reduced(op: str, value: str, at: Workspace) -> str:
+    if at.opset < 18:
+        return at.emit(op, [value], axes=[-1], keepdims=1)
+    return at.emit(op, [value, at.weight(np.array([-1], np.int64))], keepdims=1)
+
+
+def _affine(value: str, weight: str, row: str, at: Workspace) -> str:
+    """A product, and a row that is added to it."""
+    if at.fact(value).rank == 2:
+        return at.emit("Gemm", [value, weight, one_row(row, at)])
+    return at.emit("Add", [at.emit("MatMul", [value, weight]), one_row(row, at)])

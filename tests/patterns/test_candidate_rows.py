@@ -1,0 +1,62 @@
+"""x_b U_h for all b = [x_1; x_2; ..] U_h."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.patterns.support import apply
+
+RULE = "candidate-rows"
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17])
+@pytest.mark.parametrize(
+    ("rows", "matrices", "result"),
+    [
+        ("B,2,1,4", "B,2,4,3", "B,2,1,3"),
+        ("B,2,5,4", "B,2,4,3", "B,2,5,3"),
+        ("B,2,3,1,4", "B,2,3,4,5", "B,2,3,1,5"),
+    ],
+)
+def test_one_product_for_each_head(rows: str, matrices: str, result: str, opset: int) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
+        opset=opset,
+    )
+    assert outcome.times == 1
+    [product] = outcome.of("MatMul")
+    heads = tuple(int(d) for d in rows.split(",")[1:-2])
+    assert (outcome.size_of(product.output[0]) or ())[:-2] == heads
+
+
+@pytest.mark.parametrize("shape", ["1,2,4,3", "2,4,3"])
+def test_matrices_that_are_given_once(shape: str) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[B,2,5,4] item, float[{shape}] given) => (float[B,2,5,3] y) {{ y = MatMul(item, given) }}",
+    )
+    assert outcome.times == 1
+
+
+def test_weights_of_the_heads() -> None:
+    outcome = apply(RULE, "score (float[B,2,5,4] item) => (float[B,2,5,3] y) <float[2,4,3] w> { y = MatMul(item, w) }")
+    assert outcome.times == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "call", "result"),
+    [
+        ("float[B,1,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,1,5,3"),  # one matrix
+        ("float[B,5,4] item, float[B,4,3] user", "MatMul(item, user)", "B,5,3"),
+        ("float[B,2,5,4] item, float[B,2,4,3] item_2", "MatMul(item, item_2)", "B,2,5,3"),
+        ("float[B] item, float[B,2,5,4] user_2, float[B,2,4,3] user", "MatMul(user_2, user)", "B,2,5,3"),
+        ("float[B,2,5,4] user, float[B,2,4,3] item", "MatMul(user, item)", "B,2,5,3"),
+        ("float[2,B,5,4] item, float[2,B,4,3] user", "MatMul(item, user)", "2,B,5,3"),
+        ("float[B,1,5,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,5,3"),  # the same rows for all heads
+        ("float[B,2,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,2,5,3"),
+        ("float[B,2,N,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,N,3"),
+    ],
+)
+def test_not_otherwise(inputs: str, call: str, result: str) -> None:
+    assert apply(RULE, f"score ({inputs}) => (float[{result}] y) {{ y = {call} }}").times == 0
