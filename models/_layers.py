@@ -48,8 +48,8 @@ def randomize(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=min(0.35, part.embedding_dim**-0.5))
-        if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=(2 / part.in_features) ** 0.5)
+        if isinstance(part, nn.Linear | nn.Conv1d):
+            nn.init.normal_(part.weight, std=(2 / part.weight[0].numel()) ** 0.5)
         if isinstance(part, nn.BatchNorm1d):
             nn.init.normal_(part.running_mean, std=0.2)
             nn.init.uniform_(part.running_var, 0.5, 1.5)
