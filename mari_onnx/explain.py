@@ -21,11 +21,12 @@ from mari_onnx.rewrite.engine import Applied
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 
 if TYPE_CHECKING:
+    from mari_onnx.attainable import Attainable
     from mari_onnx.probe import Finding
     from mari_onnx.verification import UserInput
 
 PROBED_CANDIDATES = 7
-PROBED_DRAWS = 2
+PROBED_DRAWS = 4
 PROBED_USERS = 3
 """A user with one click in the history makes much equal that is not so for others."""
 ORDER = (Side.SHARED, Side.USER, Side.ITEM, Side.CROSS, Side.OPAQUE)
@@ -91,6 +92,7 @@ class Explanation:
         refused: The refusals.
         leftovers: What still runs for every candidate though it need not.
         findings: What a run showed, against what was proven.
+        attainable: How much could run once, as a run showed.
         notes: Sentences for the user.
     """
 
@@ -103,6 +105,7 @@ class Explanation:
     refused: tuple[Refused, ...]
     leftovers: tuple[Leftover, ...]
     findings: tuple[Finding, ...] | None = None
+    attainable: Attainable | None = None
     notes: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +124,7 @@ class Explanation:
             "refused": [asdict(refused) for refused in self.refused],
             "leftovers": [left.to_json() for left in self.leftovers],
             "findings": found,
+            "attainable": None if self.attainable is None else self.attainable.to_json(),
             "notes": list(self.notes),
         }
 
@@ -148,10 +152,10 @@ def explain(
     notes = list(built.analysis.inputs.notes)
     if built.rewritten.exhausted:
         notes.append("there was more to try, but the number of trials is limited")
-    findings = None
+    findings, could = (None, None)
     if run:
         tell("probe")
-        findings = tuple(_probed(loaded, built))
+        findings, could = _probed(loaded, built, model)
     return Explanation(
         options.candidates,
         {name: side.value for name, side in built.analysis.inputs.sides.items()},
@@ -162,6 +166,7 @@ def explain(
         tuple(Refused(rule, node, reason) for (rule, node), reason in built.rewritten.refused.items()),
         tuple(leftovers(built, model)),
         findings,
+        could,
         tuple(notes),
     )
 
@@ -199,21 +204,24 @@ def _uses(applied: Sequence[Applied], rules: Iterable[AnyRule]) -> Iterable[Rule
             yield RuleUse(rule.name, exactness, rule.algebra, times[rule.name], float(gains[rule.name]))
 
 
-def _probed(loaded: Loaded, built: Built) -> list[Finding]:
-    """What a run shows, as far as it contradicts or exceeds what was proven."""
+def _probed(loaded: Loaded, built: Built, model: CostModel) -> tuple[tuple[Finding, ...], Attainable]:
+    """What a run shows, as far as it contradicts or exceeds what was proven, and what could run once."""
+    from mari_onnx.attainable import attainable
     from mari_onnx.probe import probe
     from mari_onnx.verification.draws import Caution
 
     problem: Exception | None = None
     for caution in Caution:
         try:
-            runs = [probe(loaded.source, built.analysis, feeds) for feeds in _feeds(loaded, built, caution)]
+            users = list(_feeds(loaded, built, caution))
+            runs = [probe(loaded.source, built.analysis, feeds) for feeds in users]
+            could = attainable(built, loaded.model, users, model)
         except Exception as error:  # the runtime has a class for each status code and no common base
             problem = problem or error
             continue
         always = set.intersection(*({f.value for f in findings if f.is_missed} for findings in runs))
         bugs = {f.value: f for findings in runs for f in findings if f.is_bug}
-        return [*bugs.values(), *(f for f in runs[0] if f.value in always)]
+        return (*bugs.values(), *(f for f in runs[0] if f.value in always)), could
     from mari_onnx.verification.sessions import runtime_message
 
     assert problem is not None
@@ -225,7 +233,7 @@ def _feeds(loaded: Loaded, built: Built, caution: Any) -> Iterator[list[dict[str
     from mari_onnx.verification import open_source, original_inputs, parse_user_inputs, plan_feeds, stated_axes
 
     source = open_source(loaded.source, "original model")
-    inputs = original_inputs(source, stated_axes(source))
+    inputs = original_inputs(source, {**stated_axes(source), **built.analysis.inputs.axes})
     plan = plan_feeds(source, inputs, parse_user_inputs(built.user_inputs, inputs))
     candidates = inputs.fixed_batch or PROBED_CANDIDATES
     for user in range(PROBED_USERS):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, weight_rows
+from mari_onnx.patterns._parts import Parts, cut, joined, mixed_parts, one_row, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -61,8 +61,8 @@ class SplitProduct(Rule[Product]):
             summed = _summed_axis(node, operand, parts.rank)
             if parts.axis != summed:
                 continue
-            if not at.is_weight(weight):
-                return Refusal("the other operand is not a constant weight")
+            if not _is_matrix_once(weight, at):
+                return Refusal("the other operand differs from candidate to candidate")
             return Product(parts, operand, _summed_axis(node, 1 - operand, weight_rank))
         return None
 
@@ -77,6 +77,12 @@ class SplitProduct(Rule[Product]):
         return [at.emit("Add", [at.emit("MatMul", item), one_row(product, at)])]
 
 
+def _is_matrix_once(weight: str, at: Workspace) -> bool:
+    """Whether a weight is computed once, and neither its rows nor its columns are the candidates."""
+    fact = at.fact(weight)
+    return at.is_once(weight) and (fact.axis is None or fact.axis.index < (fact.rank or 0) - 2)
+
+
 def _summed_axis(node: Node, operand: int, rank: int) -> int:
     if node.op == "Gemm":
         flipped = bool(node.attrs.get("transA" if operand == 0 else "transB", 0))
@@ -89,8 +95,15 @@ def _half(node: Node, found: Product, once: bool, at: Workspace) -> list[str]:
     chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
     value = joined([v for v, _, _ in chosen], found.parts.axis, at)
     pieces = [(start, size) for _, start, size in chosen]
-    weight = weight_rows(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
+    weight = _rows(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
     return [value, weight] if found.operand == 0 else [weight, value]
+
+
+def _rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
+    """Pieces of a weight, put together when the model is optimized, or once per request where it is computed."""
+    if at.is_weight(weight):
+        return weight_rows(weight, axis, pieces, at)
+    return joined([cut(one_row(weight, at), axis, start, size, at) for start, size in pieces], axis, at)
 
 
 def _gemm(node: Node, found: Product, user: list[str], item: list[str], at: Workspace) -> str:

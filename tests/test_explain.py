@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mari_onnx.explain import explain
+from mari_onnx.ir import read_graph
 from mari_onnx.leftovers import Kind
 from mari_onnx.pipeline import Options
 from tests import rankers
@@ -112,6 +113,20 @@ def test_a_run_shows_what_was_not_proven():
     assert {f.value for f in found.findings} == {"zero", "same"}
     assert not any(f.is_bug for f in found.findings)
     assert explain(rankers.text(body), OPTIONS).findings is None
+
+
+def test_a_run_with_candidates_on_another_axis():
+    body = """g (float[5,B,4] user_x, float[B,4] item_x) => (float[5,B,4] y) {
+        s = Tanh(user_x) y = Mul(s, item_x)
+    }"""
+    assert explain(rankers.text(body), OPTIONS, run=True).findings == ()
+
+
+def test_refusals_name_nodes_that_a_reader_can_find():
+    found = explain(rankers.ranker(), OPTIONS)
+    known = {node.where() for node in read_graph(rankers.ranker()).nodes}
+    known |= {node for one in found.applied for node in one.added}
+    assert {one.node for one in found.refused} <= known
 
 
 def test_a_run_with_external_data(tmp_path):

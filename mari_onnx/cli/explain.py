@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 
+from mari_onnx.attainable import Attainable
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import options_of, set_up_logging, show_notes
@@ -126,6 +127,8 @@ def _findings(out: Console, found: Explanation, verbose: bool) -> None:
     missed = sorted((f for f in found.findings if not f.is_bug), key=lambda f: -f.bytes)
     for finding in bugs:
         line(out, f"BUG, please report: {finding.value} of {finding.node} was proven to be the same, but varies")
+    if found.attainable is not None:
+        _attainable(out, found.attainable, verbose)
     if not missed:
         line(out, "every value that was the same for all candidates was proven to be")
         return
@@ -133,6 +136,18 @@ def _findings(out: Console, found: Explanation, verbose: bool) -> None:
     line(out, f"the same for all {missed[0].candidates} candidates, though that was not proven:")
     out.print(table(("value", "made by", "analysis says", "size"), rows, numbers=(3,)))
     _more(out, len(missed), verbose)
+
+
+def _attainable(out: Console, could: Attainable, verbose: bool) -> None:
+    if could.reached is None:
+        line(out, "no product has an operand that is the same whatever the items are")
+        return
+    share = could.attainable / could.before
+    line(out, f"of {count(could.before)} FLOP, {count(could.attainable)} ({share:.0%}) do not depend on the items")
+    line(out, f"the result saves {count(could.before - could.after)} FLOP, {could.reached:.2f} of the attainable")
+    if verbose:
+        rows = [(n.node, count(n.flops), f"{n.share:.0%}") for n in could.nodes if n.share]
+        out.print(table(("product", "FLOP", "the same"), rows, numbers=(1, 2)))
 
 
 def _more(out: Console, total: int, verbose: bool = False) -> None:

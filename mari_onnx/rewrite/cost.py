@@ -34,6 +34,7 @@ class CostModel:
         matrix: Microseconds for each matrix of a batched product beyond the first.
         entries: Entries per microsecond in elementwise arithmetic.
         stretch: Microseconds for each stretch of entries over which no operand starts to repeat.
+        group: Microseconds for each separate sum over an axis in the middle.
         copy: Microseconds for each contiguous piece that is copied.
         moved: Bytes per microsecond read or written.
     """
@@ -46,6 +47,7 @@ class CostModel:
     matrix: float = 0.08
     entries: float = 8_000.0
     stretch: float = 0.008
+    group: float = 0.06
     copy: float = 0.0025
     moved: float = 50_000.0
 
@@ -142,6 +144,8 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     if node.op in COPIES:
         return cost + COPIES[node.op](node, inputs, output) * model.copy
     arithmetic = WEIGHTS.get(node.op, 1.0) * math.prod(_largest(inputs, output)) / model.entries
+    if node.op in GROUPED:
+        return cost + arithmetic + _groups(node, facts, inputs) * model.group
     stretches = _stretches([s for s in inputs if s is not None], output) if node.op in BROADCASTING else 1
     return cost + arithmetic + stretches * model.stretch
 
@@ -170,6 +174,22 @@ def _stretches(inputs: Sequence[Sizes], output: Sizes) -> int:
             return math.prod(output[: axis + 1])
         inner = repeats
     return 1
+
+
+GROUPED = frozenset({"ReduceSum", "ReduceMean"})
+"""Reductions that start over for every group when the axis summed over is neither the first nor the last."""
+
+
+def _groups(node: Node, facts: Mapping[str, Fact], inputs: Sequence[Sizes | None]) -> int:
+    given = node.attrs.get("axes")
+    if given is None and node.has_input(1):
+        content = facts.get(node.inputs[1], Fact()).content
+        given = content.integers() if content is not None else None
+    sizes = inputs[0]
+    if not given or not sizes:
+        return 0
+    axes = sorted(int(a) % len(sizes) for a in given)
+    return 0 if axes[-1] == len(sizes) - 1 or axes[0] == 0 else math.prod(sizes[: axes[0]])
 
 
 def _joined_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:

@@ -109,9 +109,13 @@ def rewrite(
     """
     budget = TRIALS_PER_NODE * len(workspace.graph) + 1000 if max_trials is None else max_trials
     engine = _Engine(workspace, rules, model, _Trials(budget), limit)
+    known = {node.where() for node in workspace.graph.nodes}
     engine.run(progress)
     trials = engine.trials
-    return Rewritten(tuple(trials.applied), trials.refused, trials.left <= 0)
+    known |= {node.where() for node in workspace.graph.nodes}
+    # Nodes that only a trial had, which was rolled back, mean nothing to a reader.
+    refused = {place: reason for place, reason in trials.refused.items() if place[1] in known}
+    return Rewritten(tuple(trials.applied), refused, trials.left <= 0)
 
 
 class _Engine:

@@ -258,19 +258,44 @@ def test_fixed_batch() -> None:
     assert outcome.ops == {"MatMul": 1, "Gemm": 1}
 
 
-# -- does not fire -----------------------------------------------------------------------------------------------------
-
-
-def test_not_where_the_weight_is_computed() -> None:
+def test_a_weight_that_is_computed_once_is_cut_once_per_request() -> None:
     outcome = apply(
         RULE,
-        """score (float[B,3] user, float[B,2] item, float[5,4] given) => (float[B,4] y) {
-            x = Concat<axis = 1>(user, item)
+        """score (float[B,3] user1, float[B,2] item, float[B,1] user2, float[6,4] given) => (float[B,4] y) {
+            x = Concat<axis = 1>(user1, item, user2)
             y = MatMul(x, given)
         }""",
     )
+    assert outcome.times == 1
+    assert outcome.ops == {"MatMul": 1, "Gemm": 1, "Slice": 3, "Concat": 2}
+
+
+def test_a_weight_of_the_user_is_cut_once_per_request() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,2,3] user, float[B,2,2] item, float[B,5,4] user_w) => (float[B,2,4] y) {
+            x = Concat<axis = 2>(user, item)
+            y = MatMul(x, user_w)
+        }""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops["MatMul"] == 2
+    assert outcome.ops["Slice"] == 2
+
+
+# -- does not fire -----------------------------------------------------------------------------------------------------
+
+
+def test_not_where_the_product_sums_over_candidates() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[5,3] user, float[5,2] item, float[5,4] user_w) => (float[5,4] y) {
+            x = Concat<axis = 1>(user, item)
+            y = MatMul(x, user_w)
+        }""",
+        batches=(5,),
+    )
     assert outcome.times == 0
-    assert outcome.reasons == {"the other operand is not a constant weight"}
 
 
 def test_not_where_the_other_operand_differs_between_candidates() -> None:
