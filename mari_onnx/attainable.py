@@ -115,9 +115,7 @@ class _Same:
         return float(found.mean()) if found is not None and found.size else 0.0
 
     @classmethod
-    def seen(
-        cls, model: onnx.ModelProto, values: set[str], users: Sequence[Sequence[Feeds]], built: Built
-    ) -> _Same:
+    def seen(cls, model: onnx.ModelProto, values: set[str], users: Sequence[Sequence[Feeds]], built: Built) -> _Same:
         exposed = _exposed(model, values)
         run = session(exposed, threads=1, optimized=False, folder=built.folder)
         names = [o.name for o in run.get_outputs() if o.name in values]

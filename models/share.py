@@ -1,6 +1,6 @@
-"""What could run once per request, and what does: `python -m models.share [FOLDER ...]` prints the table of docs/attainable.md.
+"""What could run once per request, and what does: `python -m models.share [FOLDER ...]`.
 
-A FOLDER holds exports with their descriptions, as those in models/onnx and what `python -m models.export` writes. A
+Prints the table of docs/attainable.md. A FOLDER holds exports with their descriptions, as those in models/onnx and what `python -m models.export` writes. A
 run with one user and random items shows which entries of each product's operands do not depend on the items.
 """
 
