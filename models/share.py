@@ -1,7 +1,8 @@
 """What could run once per request, and what does: `python -m models.share [FOLDER ...]`.
 
-Prints the table of docs/attainable.md. A FOLDER holds exports with their descriptions, as those in models/onnx and what `python -m models.export` writes. A
-run with one user and random items shows which entries of each product's operands do not depend on the items.
+Prints the table of docs/attainable.md. A FOLDER holds exports with their descriptions, as those in models/onnx and
+what `python -m models.export` writes. A run with one user and random items shows which entries of each product's
+operands do not depend on the items.
 """
 
 from __future__ import annotations
