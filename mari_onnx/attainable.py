@@ -124,7 +124,7 @@ class _Same:
             first, *others = (dict(zip(names, run.run(names, dict(f)), strict=True)) for f in draws)
             for name in names:
                 equal = np.logical_and.reduce([_alike(first[name], other[name]) for other in others])
-                known = entries.get(name, equal) if index else equal
+                known = entries[name] if index else equal
                 entries[name] = known & equal if known.shape == equal.shape else np.zeros(1, np.bool_)
         given = users[0][0]
         entries.update({v: np.ones(1, np.bool_) for v in values if v in given and _is_users(v, users[0])})
@@ -159,4 +159,4 @@ def _alike(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         finite = np.abs(left[np.isfinite(left)])
         scale = float(finite.max()) if finite.size else 0.0
-        return np.isclose(left, right, rtol=NOISE, atol=NOISE * scale, equal_nan=True)
+        return np.asarray(np.isclose(left, right, rtol=NOISE, atol=NOISE * scale, equal_nan=True))
