@@ -1,7 +1,7 @@
 """Ranking architectures of our own, and the small ONNX exports of them that the tests read.
 
-A definition is one file with `Config`, `inputs`, `build` and `OUTPUTS`; it needs PyTorch. Reading the exported graphs
-(`models.catalog`) needs numpy only.
+A definition is one file with `Config`, `inputs`, `build` and `OUTPUTS`; it needs PyTorch, or Keras with TensorFlow.
+Reading the exported graphs (`models.catalog`) needs numpy only.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ARCHITECTURES: tuple[str, ...] = (
     "finalmlp",
     "rankmixer",
     "rankmixer_separated",
+    "student",
     "hstu",
     "fixed_batch_dnn",
     "stacked_dnn",
@@ -34,3 +35,7 @@ ARCHITECTURES: tuple[str, ...] = (
     "gru_history",
     "two_tower",
 )
+"""Architectures in PyTorch, each exported by its legacy exporter and by the current one."""
+
+KERAS: tuple[str, ...] = ("keras_din",)
+"""Architectures in Keras, exported by tf2onnx."""

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from models import ARCHITECTURES, catalog, published_layer
+from models import ARCHITECTURES, KERAS, catalog, published_layer
 from models.catalog import Exported, Feeds, Spec
 
 MODELS = catalog.exported()
@@ -57,8 +57,9 @@ def distinct_items(meta: Exported, feeds: Feeds) -> int:
 # ------------------------------------------------------------- the files --
 
 
-def test_each_architecture_is_there_from_both_exporters() -> None:
-    assert [meta.name for meta in MODELS] == sorted(f"{a}_{e}" for a in ARCHITECTURES for e in ("ts17", "dyn"))
+def test_each_architecture_is_there_from_all_its_exporters() -> None:
+    of_torch = [f"{a}_{e}" for a in ARCHITECTURES for e in ("ts17", "dyn")]
+    assert [meta.name for meta in MODELS] == sorted([*of_torch, *(f"{a}_tf17" for a in KERAS)])
     assert {path.stem for path in catalog.FOLDER.glob("*.onnx")} == {meta.name for meta in MODELS}
 
 
@@ -160,6 +161,14 @@ def test_ids_past_their_range_are_not(meta: Exported) -> None:
             values[:] = spec["range"][1]
     with pytest.raises(Exception, match="out of data bounds"):
         run(meta, full)
+
+
+def test_the_student_scores_like_its_teacher() -> None:
+    student, teacher = (next(m for m in MODELS if m.name == f"{name}_dyn") for name in ("student", "rankmixer"))
+    assert 2 * student.path.stat().st_size < teacher.path.stat().st_size
+    for seed in SEEDS:
+        _, full = catalog.draw(student, 100, seed)
+        assert np.corrcoef(run(student, full)[0], run(teacher, full)[0])[0, 1] > 0.6
 
 
 # ------------------------------------------------------------------ draw --
