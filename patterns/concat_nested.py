@@ -21,6 +21,7 @@ class ConcatNested(Rule[tuple[str, ...]]):
     name = "concat-nested"
     algebra = "[[a, b], c] = [a, b, c]"
     exactness = Exactness.EXACT
+    early = True
     ops = frozenset({"Concat"})
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:

@@ -47,6 +47,7 @@ class PairwiseProducts(Rule[Chosen]):
     name = "pairwise-products"
     algebra = "[u; i] [u; i]^T = [[u u^T, (i u^T)^T], [i u^T, i i^T]]"
     exactness = Exactness.REASSOCIATING
+    early = True
     ops = VIEWS | CHOOSING | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> Chosen | Refusal | None:

@@ -16,7 +16,7 @@ from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
-from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, symbol
+from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, substitute, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Judge:
         given = [f for f in inputs if f is not None] + list(captures)
         types = self._types.outputs(node, inputs, self._data(node, inputs))
         dtypes = [t for t, _ in types]
-        shapes = refine(node, inputs, [s for _, s in types])
+        shapes = self._shapes(node, inputs, [s for _, s in types])
         contents = evaluate(node, inputs, dtypes)
         request, item = any(f.request for f in given), any(f.item for f in given)
         if node.op in ("Shape", "Size") and not node.domain:
@@ -86,6 +86,22 @@ class Judge:
             fact = Fact(dtypes[index], shapes[index], request=request, item=item, content=contents[index])
             result.append(self._completed(fact, answer, varies, sized))
         return tuple(result)
+
+    def _shapes(self, node: Node, inputs: tuple[Fact | None, ...], inferred: list[Shape | None]) -> list[Shape | None]:
+        """Sizes of the outputs.
+
+        In a model of fixed batch the numbers that a Reshape is given may stand for the candidates or not: all sizes
+        are numbers there, and where the candidates are follows from positions.
+        """
+        given = inputs[0] if inputs else None
+        if self.batch is None or node.op != "Reshape" or node.domain or given is None or given.axis is None:
+            return refine(node, inputs, inferred)
+        inputs = (replace(given, shape=self._numbered(given.shape)), *inputs[1:])
+        return [self._numbered(shape) for shape in refine(node, inputs, inferred)]
+
+    def _numbered(self, shape: Shape | None) -> Shape | None:
+        assert self.batch is not None
+        return None if shape is None else tuple(substitute(d, self.batch) for d in shape)
 
     def claim(self, node: Node, inputs: tuple[Fact | None, ...], shapes: tuple[Shape | None, ...]) -> Claim:
         """What the table says of a node, with the changes that one candidate needs."""

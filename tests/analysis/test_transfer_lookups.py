@@ -58,6 +58,9 @@ def test_gather_nd() -> None:
     assert lanes(Case("GatherND", together, {"batch_dims": 1})) == [CandidateAxis(0)]
     assert lanes(Case("GatherND", together, {"batch_dims": 0})) == ["opaque"]
     assert lanes(Case("GatherND", [floats(B, 2, axis=0), ids(2, 1)], {})) == ["opaque"]
+    assert lanes(Case("GatherND", [floats(2, 2, B, axis=2), ids(4, 2)], {})) == [CandidateAxis(1)]
+    assert lanes(Case("GatherND", [floats(2, 2, 4, B, axis=3), ids(2, 4, 1)], {"batch_dims": 1})) == [CandidateAxis(3)]
+    assert lanes(Case("GatherND", [floats(2, B, axis=1), ids(4, 2)], {})) == ["opaque"]
 
 
 def test_scatter_elements() -> None:

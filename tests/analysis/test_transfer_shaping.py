@@ -59,6 +59,9 @@ def test_reshape_of_a_fixed_batch() -> None:
     case = Case("Reshape", [floats(B, 8, axis=0), constant(B, 2, 4)], {}, batch=B)
     assert lanes(case) == [merged(0)]
     assert case.claim().changes == (SetEntry(1, 0, 1),)
+    rest = Case("Reshape", [floats(B, 2, 4, axis=0), constant(B, -1)], {}, batch=B)
+    assert lanes(rest) == [merged(0)]
+    assert rest.facts()[0].shape == (CANDIDATES, 8)
     assert lanes(Case("Reshape", [floats(B, 8, axis=0), constant(B, 2, 4)], {})) == ["opaque"]
     assert lanes(Case("Reshape", [floats(B, 4, axis=0), constant(4, B)], {}, batch=B)) == ["opaque"]
 

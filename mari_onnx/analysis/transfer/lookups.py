@@ -34,6 +34,9 @@ def gather_nd(call: Call) -> Claim:
     if data.axis is not None:
         if data.axis == indices.axis and data.axis.index < batched:
             return call.moved(data.axis)
+        taken = indices.shape[-1] if indices.shape else None
+        if indices.axis is None and isinstance(taken, int) and data.axis.index >= batched + taken:
+            return call.moved(data.axis.at(data.axis.index - batched - taken + len(indices.shape or ()) - 1))
         return call.opaque("picks certain candidates")
     if indices.axis is None or indices.rank is None or indices.axis.index == indices.rank - 1 or batched:
         return call.opaque(OVER_CANDIDATES)
