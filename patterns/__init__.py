@@ -24,6 +24,7 @@ from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
+from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
@@ -49,6 +50,7 @@ RULES: tuple[Rule[Any], ...] = (
     ChainedProducts(),
     MaskedProduct(),
     SplitProduct(),
+    MergedAttention(),
     SplitMixing(),
     ConcatTokens(),
     ConcatLookup(),

@@ -1,0 +1,88 @@
+"""Where along an axis of a value the user's entries lie, and where the items': what the Concat far above it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import parts_of
+from mari_onnx.patterns._pieces import VIEWS, same_axis
+from mari_onnx.rewrite.workspace import Workspace
+
+MAX_DEPTH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Neighbouring entries along an axis.
+
+    Attributes:
+        start: Where they begin.
+        size: How many there are.
+        once: Whether they were made of values that are computed once.
+    """
+
+    start: int
+    size: int
+    once: bool
+
+    @property
+    def run(self) -> tuple[int, int]:
+        return self.start, self.size
+
+
+def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] | None:
+    """The segments of an axis, of which there are some of both kinds.
+
+    They say where to cut. Whether a piece really is computed once shows when it is built.
+    """
+    for _ in range(MAX_DEPTH):
+        node = at.graph.producer(value)
+        if node is None or node.domain or at.is_once(value):
+            return None
+        if node.op == "Concat":
+            parts = parts_of(value, at)
+            if parts is not None and parts.axis == axis:
+                kinds = groupby(((at.is_once(v), start, size) for v, start, size in parts if size), lambda p: p[0])
+                runs = [(once, list(members)) for once, members in kinds]
+                found = tuple(Segment(m[0][1], sum(size for _, _, size in m), once) for once, m in runs)
+                return found if len(found) > 1 else None
+        above = _above(node, value, axis, at)
+        if above is None:
+            return None
+        value, axis = above
+    return None
+
+
+def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] | None:
+    """The operand, and its axis, that an axis of a value comes from."""
+    rank = at.fact(value).rank or 0
+    if node.op in UNARY or node.op in BROADCASTING or node.op == "Concat":
+        return _varying(node, axis, rank, at)
+    if node.op == "MatMul":
+        if axis < rank - 2:
+            return _varying(node, axis, rank, at)
+        operand = node.inputs[axis - rank + 2]
+        own = axis - rank + (at.fact(operand).rank or 0)
+        return (operand, own) if own >= 0 else None
+    if node.op in ("Softmax", "LayerNormalization", "Split", "Slice"):
+        return node.inputs[0], axis
+    if node.op == "Transpose":
+        return node.inputs[0], int(node.attrs.get("perm", range(rank - 1, -1, -1))[axis])
+    if node.op in VIEWS:
+        before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
+        inner = None if before is None or after is None else same_axis(axis, after, before)
+        return None if inner is None else (node.inputs[0], inner)
+    return None
+
+
+def _varying(node: Node, axis: int, rank: int, at: Workspace) -> tuple[str, int] | None:
+    """The operand that is broadcast to the result and has different entries for each candidate along the axis."""
+    for value in node.inputs:
+        shape = at.fact(value).shape if value else None
+        own = axis - rank + len(shape or ())
+        if shape is not None and own >= 0 and shape[own] != 1 and not at.is_once(value):
+            return value, own
+    return None

@@ -1,0 +1,164 @@
+"""softmax([s, t]) [V; W] = (e^s V + e^t W) / (sum e^s + sum e^t)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.patterns.support import Outcome, apply
+
+RULE = "merged-attention"
+
+
+def attended(text: str, *, dtype: str = "float", **more: Any) -> Outcome:
+    return apply(RULE, text.replace("float[", f"{dtype}["), exact=False, **more)
+
+
+SELF = """score (float[B,4,3] user, float[B,2,3] item) => (float[B,6,3] y) {
+    x = Concat<axis = 1>(user, item)
+    t = Transpose<perm = [0, 2, 1]>(x)
+    s = MatMul(x, t)
+    p = Softmax<axis = -1>(s)
+    y = MatMul(p, x)
+}"""
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+@pytest.mark.parametrize("dtype", ["float", "double"])
+def test_tokens_of_user_and_item_that_attend_to_each_other(opset: int, dtype: str) -> None:
+    outcome = attended(SELF, dtype=dtype, opset=opset)
+    assert outcome.times == 1
+    # what the user's queries find among the user's tokens, and nothing else, is there for one candidate
+    once = [n for n in outcome.of("MatMul") if outcome.size_of(n.output[0])[0] == 1]
+    assert sorted(outcome.size_of(n.output[0])[1:] for n in once) == [(4, 3), (4, 4)]
+
+
+def test_queries_of_the_user_alone() -> None:
+    outcome = attended(
+        """score (float[B,2,3] user_q, float[B,4,3] user, float[B,1,3] item) => (float[B,2,3] y) {
+            x = Concat<axis = 1>(user, item)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(user_q, t)
+            p = Softmax<axis = -1>(s)
+            y = MatMul(p, x)
+        }"""
+    )
+    assert outcome.times == 1
+    assert "ReduceMax" in outcome.ops
+    assert outcome.ops["Softmax"] == 0
+
+
+def test_scattered_tokens_come_back_in_order() -> None:
+    outcome = attended(
+        """score (float[B,2,3] user1, float[B,1,3] item1, float[B,3,3] user2, float[B,2,3] item2) => (float[B,8,3] y) {
+            x = Concat<axis = 1>(user1, item1, user2, item2)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(x, t)
+            p = Softmax<axis = -1>(s)
+            y = MatMul(p, x)
+        }"""
+    )
+    assert outcome.times == 1
+    assert outcome.ops["ReduceMax"] == 2
+
+
+def test_heads_and_projections_and_a_scale_in_between() -> None:
+    outcome = attended(
+        """score (float[B,4,6] user, float[B,1,6] item) => (float[B,5,6] y)
+        <float[6,6] wq, float[6,6] wk, float[6,6] wv> {
+            x = Concat<axis = 1>(user, item)
+            q2 = MatMul(x, wq) k2 = MatMul(x, wk) v2 = MatMul(x, wv)
+            q3 = Reshape(q2, heads) k3 = Reshape(k2, heads) v3 = Reshape(v2, heads)
+            q = Transpose<perm = [0, 2, 1, 3]>(q3)
+            k = Transpose<perm = [0, 2, 3, 1]>(k3)
+            v = Transpose<perm = [0, 2, 1, 3]>(v3)
+            s = MatMul(q, k)
+            d = Div(s, root)
+            p = Softmax<axis = -1>(d)
+            o = MatMul(p, v)
+            o3 = Transpose<perm = [0, 2, 1, 3]>(o)
+            y = Reshape(o3, back)
+        }""",
+        heads=np.array([0, 5, 2, 3]),
+        back=np.array([0, 5, 6]),
+        root=np.array(8, np.float32),
+    )
+    assert outcome.times == 1
+    assert {outcome.size_of(n.output[0])[0] for n in outcome.of("Exp")} >= {1}
+
+
+@pytest.mark.parametrize("hidden", [np.float32(-np.inf), np.float32(-1e9), np.finfo(np.float32).min])
+@pytest.mark.parametrize("seen", [(0, 0, 0, 0, 1), (1, 0, 1, 0, 1), (1, 1, 1, 1, 0)])
+def test_masks_of_the_user(hidden: np.float32, seen: tuple[int, ...]) -> None:
+    outcome = attended(
+        """score (float[B,4,3] user, float[B,1,3] item) => (float[B,5,3] y) <float[5] mask> {
+            x = Concat<axis = 1>(user, item)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(x, t)
+            m = Add(s, mask)
+            p = Softmax<axis = -1>(m)
+            y = MatMul(p, x)
+        }""",
+        mask=np.where(np.array(seen) == 1, np.float32(0), hidden).astype(np.float32),
+    )
+    assert outcome.times == 1
+
+
+def test_in_half_precision() -> None:
+    assert attended(SELF, dtype="float16", opset=18).times == 1
+
+
+def test_large_scores_do_not_overflow() -> None:
+    outcome = attended(
+        """score (float[B,4,3] user, float[B,2,3] item) => (float[B,6,3] y) {
+            x = Concat<axis = 1>(user, item)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(x, t)
+            wide = Mul(s, large)
+            p = Softmax<axis = -1>(wide)
+            y = MatMul(p, x)
+        }""",
+        large=np.array(1e4, np.float32),
+    )
+    assert outcome.times == 1
+
+
+def test_not_where_queries_are_the_items() -> None:
+    outcome = attended(
+        """score (float[B,2,3] item_q, float[B,4,3] user, float[B,1,3] item) => (float[B,2,3] y) {
+            x = Concat<axis = 1>(user, item)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(item_q, t)
+            p = Softmax<axis = -1>(s)
+            y = MatMul(p, x)
+        }"""
+    )
+    assert outcome.times == 0
+    assert outcome.reasons == {"the queries, or what they attend to, differ from candidate to candidate"}
+
+
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        "p = Softmax<axis = 1>(s)",  # over the queries
+        "p = Sigmoid(s)",
+    ],
+)
+def test_not_without_a_softmax_over_the_tokens(softmax: str) -> None:
+    assert attended(SELF.replace("p = Softmax<axis = -1>(s)", softmax)).times == 0
+
+
+def test_not_where_nothing_is_the_items() -> None:
+    outcome = attended(
+        """score (float[B,4,3] user, float[B,2,3] user2, float[B,1,3] item) => (float[B,6,3] y) {
+            x = Concat<axis = 1>(user, user2)
+            t = Transpose<perm = [0, 2, 1]>(x)
+            s = MatMul(x, t)
+            p = Softmax<axis = -1>(s)
+            z = MatMul(p, x)
+            y = Add(z, item)
+        }"""
+    )
+    assert outcome.times == 0
