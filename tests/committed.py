@@ -27,6 +27,13 @@ def users_of(meta: Exported) -> list[str]:
     return [f"{meta.inputs[0]['name']}[:, {','.join(map(str, meta.user_columns))}]"]
 
 
+def reads(graph: onnx.GraphProto) -> set[str]:
+    """What a graph and the bodies in it read."""
+    bodies = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    own = {v for node in graph.node for v in node.input} | {v.name for v in graph.output}
+    return own.union(*map(reads, bodies))
+
+
 @cache
 def loaded(path: Path) -> Loaded:
     return load_model(path)

@@ -12,7 +12,7 @@ from mari_onnx.ir import Graph, Node, read_graph, write_model
 from mari_onnx.normalise import normalise
 from mari_onnx.tidy import tidy, with_unique_node_names, without_keepers
 from models.catalog import Exported
-from tests.committed import MODELS, built
+from tests.committed import MODELS, built, reads
 
 
 def graph_of(text: str) -> Graph:
@@ -107,7 +107,7 @@ def test_node_names_are_unique() -> None:
 def test_results_are_tidy(meta: Exported) -> None:
     result = built(meta)
     graph = result.model.graph
-    read = {v for node in graph.node for v in node.input} | {v.name for v in graph.output}
+    read = reads(graph)
     assert all(any(o in read for o in node.output) for node in graph.node), "a node that nobody needs"
     assert all(tensor.name in read for tensor in graph.initializer), "a weight that nobody needs"
     names = [node.name for node in graph.node if node.name]

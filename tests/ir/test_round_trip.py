@@ -14,7 +14,7 @@ from mari_onnx.ir import read_graph, write_model
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.load import load_model
 from models.catalog import Exported
-from tests.committed import MODELS
+from tests.committed import MODELS, reads
 from tests.patterns.support import session
 
 HEADER = '<ir_version: 10, opset_import: ["" : 17, "com.acme" : 1]>'
@@ -45,7 +45,7 @@ def assert_survives(model: onnx.ModelProto) -> onnx.ModelProto:
 def test_committed_models(meta: Exported) -> None:
     model = onnx.load(meta.path)
     written = write_model(read_graph(model))
-    used = {v for node in written.graph.node for v in node.input}
+    used = reads(written.graph)
     for entries in (model.graph.initializer, model.graph.value_info):
         kept = [e for e in entries if e.name in used or entries is model.graph.value_info]
         del entries[:]

@@ -22,6 +22,14 @@ MODELS = exported()
 CANDIDATES = 61
 """A prime larger than the sizes in the models, so that an axis of so many entries is the candidates."""
 
+ALIKE_BY_CHANCE = frozenset({"Where", "Cast", "If"})
+"""Like a comparison, what is chosen by a mask may be the same for all items of a draw; an If is not looked into."""
+
+AND_IN = {
+    "dien_dyn": frozenset({"Mul"}),  # of an item's gate and the first state, which is 0; it could be inf * 0
+    "keras_din_tf17": frozenset({"Mul", "Add"}),  # a Where as tf2onnx writes it, for ids that count from the end
+}
+
 
 def user_specs(meta: Exported) -> list[str]:
     if meta.user_columns is None:
@@ -44,6 +52,15 @@ def draws(meta: Exported) -> list[Feeds]:
     return [first, second]
 
 
+def with_long_histories(meta: Exported) -> Exported:
+    """Of padding the attention is 0 for every candidate, which is so by chance."""
+    specs = [dict(s) for s in meta.inputs]
+    for spec in specs:
+        if "maxlen" in spec["gen"]:
+            spec["gen"] = spec["gen"] | {"min_len": spec["gen"]["maxlen"]}
+    return replace(meta, inputs=tuple(specs))
+
+
 def bugs(findings: Sequence[Finding]) -> list[Finding]:
     return [f for f in findings if f.is_bug]
 
@@ -60,12 +77,10 @@ def test_exported_models_have_no_wrong_colour(meta: Exported) -> None:
 @pytest.mark.parametrize("meta", [m for m in MODELS if m.user_columns is None], ids=lambda m: m.name)
 def test_little_of_the_exported_models_is_missed(meta: Exported) -> None:
     analysis = mari_onnx.analyze(meta.path, user_specs(meta))
-    findings = probe(meta.path, analysis, draws(meta))
-    # A mask of one item may happen to be that of all; the branches of an If are not looked into.
-    # Keras asks whether ids count from the table's end, and none does; tf2onnx writes its Where, SelectV2, as a sum.
-    chosen = ("/Less", "/SelectV2")
-    missed = [f for f in findings if f.is_missed and f.op not in ("Where", "If")]
-    assert not [f for f in missed if not any(part in f.value for part in chosen)]
+    findings = probe(meta.path, analysis, draws(with_long_histories(meta)))
+    alike_by_chance = ALIKE_BY_CHANCE | AND_IN.get(meta.name, frozenset())
+    missed = [f for f in findings if f.is_missed and f.op not in alike_by_chance]
+    assert not [f for f in missed if f.bytes > f.elements], "other values than masks"
 
 
 @st.composite
