@@ -15,11 +15,13 @@ from mari_onnx.patterns.concat_layernorm import ConcatLayernorm
 from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
+from mari_onnx.patterns.concat_order import ConcatOrder
 from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.experts import Experts
+from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_product import MaskedProduct
@@ -39,11 +41,13 @@ from mari_onnx.rewrite.rule import Rule
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
     Views(),
+    ConcatOrder(),
     ConcatNested(),
     ConcatExchange(),
     Unflatten(),
     PairwiseProducts(),
     EinsumMatMul(),
+    ThinProduct(),
     Experts(),
     FoldIntoWeight(),
     LinearSplit(),
@@ -59,8 +63,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatRowwise(),
     ConcatReduce(),
     ConcatLayernorm(),
+    FewTerms(),
     Broadcast(),
-    ThinProduct(),
     CandidateRows(),
     BatchedMatMul(),
     RegroupSum(),

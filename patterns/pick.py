@@ -38,6 +38,7 @@ class Pick(Rule[Pieces]):
     algebra = "piece([a, b, c]) = b"
     exactness = Exactness.EXACT
     early = True
+    clearing = True
     ops = frozenset({"Slice", "Split", "Gather"})
 
     def match(self, node: Node, at: Workspace) -> Pieces | None:

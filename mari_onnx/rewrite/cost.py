@@ -1,8 +1,8 @@
 """What a node costs per request, in microseconds of one CPU thread, at a nominal number of candidates.
 
 Arithmetic, bytes moved, the fixed price of starting an operator, and the price of starting over inside one: for each
-stretch of a broadcast, each row copied by a Concat, each small matrix of a batched product. The fixed prices decide in
-small models.
+stretch of a broadcast, each row copied by a Concat, each small matrix of a batched product, each row of a Softmax. The
+fixed prices decide in small models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class CostModel:
-    """Prices, rounded from measurements with ONNX Runtime on x86 servers.
+    """Prices, rounded from measurements of single operators with ONNX Runtime 1.31 on x86 servers.
+
+    What counts is how they compare. Starting an operator is dearer here than measured, for it is nearly all that a
+    request with few candidates pays: what is started more often has to save several times that where there are many.
 
     Attributes:
         candidates: Nominal number of candidates per request.
@@ -34,6 +37,7 @@ class CostModel:
         matrix: Microseconds for each matrix of a batched product beyond the first.
         entries: Entries per microsecond in elementwise arithmetic.
         stretch: Microseconds for each stretch of entries over which no operand starts to repeat.
+        row: Microseconds for each row that is normalised (Softmax, LayerNormalization).
         group: Microseconds for each separate sum over an axis in the middle.
         copy: Microseconds for each contiguous piece that is copied.
         moved: Bytes per microsecond read or written.
@@ -41,13 +45,14 @@ class CostModel:
 
     candidates: int = 512
     other: int = 32
-    launch: float = 1.5
-    launch_view: float = 0.8
+    launch: float = 2.5
+    launch_view: float = 1.2
     flops: float = 100_000.0
-    matrix: float = 0.08
-    entries: float = 8_000.0
-    stretch: float = 0.008
-    group: float = 0.06
+    matrix: float = 0.2
+    entries: float = 16_000.0
+    stretch: float = 0.02
+    row: float = 0.03
+    group: float = 0.16
     copy: float = 0.0025
     moved: float = 50_000.0
 
@@ -59,12 +64,26 @@ class CostModel:
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size"})
 
+NORMALISING = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"})
+"""Operators that treat each row along the last axes by itself."""
+
 WEIGHTS: Mapping[str, float] = {
-    **dict.fromkeys(("Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Softplus", "Mish", "Swish"), 2.5),
-    **dict.fromkeys(("Log", "Pow", "Sqrt", "Div", "Sin", "Cos"), 2.0),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization", "ReduceSum", "ReduceMean", "ReduceMax"), 3.0),
+    **dict.fromkeys(("Sigmoid", "Tanh", "Swish", "PRelu", "Where"), 5.0),
+    **dict.fromkeys(("Erf", "Gelu", "Sqrt", "Pow", "Sin", "Cos"), 8.0),
+    **dict.fromkeys(("Softplus", "Mish"), 400.0),
+    "Log": 50.0,
+    "Div": 2.5,
+    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"), 8.0),
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"), 0.5),
+    **dict.fromkeys(("ReduceSumSquare", "ReduceL2", "ReduceL1"), 10.0),
 }
 """How much longer an entry takes than an addition."""
+
+DEAR_STRETCHES: Mapping[str, float] = {"Where": 2.0}
+"""How much longer a stretch takes than in an addition."""
+
+NARROWEST = 16
+"""A matrix product takes as long for fewer columns as for so many."""
 
 
 def _matmul(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
@@ -139,15 +158,30 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     output = outputs[0] if outputs and outputs[0] is not None else ()
     cost = model.launch + _moved(node, facts, model, inputs, outputs) / model.moved
     if node.op in FLOPS:
-        matrices = _matrices(inputs, output) if node.op == "MatMul" else 1
-        return cost + node_flops(node, facts, model) / model.flops + (matrices - 1) * model.matrix
+        return cost + _products(node, facts, model, inputs, output)
     if node.op in COPIES:
         return cost + COPIES[node.op](node, inputs, output) * model.copy
-    arithmetic = WEIGHTS.get(node.op, 1.0) * math.prod(_largest(inputs, output)) / model.entries
+    cost += WEIGHTS.get(node.op, 1.0) * math.prod(_largest(inputs, output)) / model.entries
+    if node.op in BROADCASTING:
+        stretches = _stretches([s for s in inputs if s is not None], output)
+        return cost + stretches * model.stretch * DEAR_STRETCHES.get(node.op, 1.0)
+    if node.op in NORMALISING:
+        return cost + math.prod(output[:-1]) * model.row
     if node.op in GROUPED:
-        return cost + arithmetic + _groups(node, facts, inputs) * model.group
-    stretches = _stretches([s for s in inputs if s is not None], output) if node.op in BROADCASTING else 1
-    return cost + arithmetic + stretches * model.stretch
+        return cost + math.prod(output) * model.copy + _groups(node, facts, inputs) * model.group
+    return cost
+
+
+def _products(
+    node: Node, facts: Mapping[str, Fact], model: CostModel, inputs: Sequence[Sizes | None], output: Sizes
+) -> float:
+    """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
+    each = node_flops(node, facts, model) / model.flops
+    matrices = _matrices(inputs, output) if node.op == "MatMul" else 1
+    if matrices > 1:
+        return 2 * each + (matrices - 1) * model.matrix
+    columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
+    return each * max(1.0, NARROWEST / max(columns, 1))
 
 
 def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
@@ -211,7 +245,14 @@ def _looked_up_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes)
 
 
 def _cut_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
-    return math.prod(output[:-1])
+    return len(node.outputs) * math.prod(output[:-1])
+
+
+def _transposed_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """Rows, each as dear as several pieces, where the last axis stays the last one; else entries, moved in blocks."""
+    last = len(output) - 1
+    order = node.attrs.get("perm", range(last, -1, -1))
+    return 6 * math.prod(output[:-1]) if order and order[-1] == last else math.prod(output) // 16
 
 
 def _moved_entries(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
@@ -226,11 +267,14 @@ COPIES: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], int]] = {
     "Slice": _cut_pieces,
     "Split": _cut_pieces,
     "Pad": _cut_pieces,
-    "Transpose": _moved_entries,
+    "Transpose": _transposed_pieces,
     "GatherND": _moved_entries,
     "GatherElements": _moved_entries,
 }
 """In how many pieces an operator that only moves entries moves them."""
+
+REPEATING = frozenset({"Expand", "Tile"})
+"""Operators that read much less than they write."""
 
 
 def _moved(
@@ -249,6 +293,8 @@ def _moved(
     read = sum(
         math.prod(s) * _width(facts.get(v)) for v, s in zip(node.inputs, inputs, strict=True) if v and s is not None
     )
+    if node.op in REPEATING:
+        return written
     return 2 * written if node.op in COPIES else read + written
 
 

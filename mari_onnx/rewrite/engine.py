@@ -5,8 +5,9 @@ the graph has become cheaper; otherwise it is rolled back. So a Concat is pushed
 only if, something at the end absorbs it.
 
 Why it ends: every application that is kept makes the graph cheaper by at least ``MIN_GAIN``, and costs cannot fall
-below zero. Within one outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by
-``MAX_FOLLOWING``, and all trials together by ``max_trials``.
+below zero; only in ``CLEARING_PASSES`` passes at the start may rules that clear the view cost a little. Within one
+outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by ``MAX_FOLLOWING``, and all trials
+together by ``max_trials``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MAX_DEPTH = 40
 MAX_FOLLOWING = 1000
 """Trials within one outermost trial; behind that, nothing new is followed."""
 EARLY_LOSS = 2.0
-"""Microseconds that an early rule may cost within a trial, which is judged as a whole."""
+"""Microseconds that an early rule may cost within a trial, which is judged as a whole; a clearing one at the start."""
+CLEARING_PASSES = 3
 
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
@@ -130,6 +132,7 @@ class _Engine:
         self.workspace = workspace
         self.rules = by_operator(rules)
         self.early = by_operator([r for r in rules if r.early])
+        self.clearing = by_operator([r for r in rules if r.clearing])
         self._early_names = {r.name for r in rules if r.early}
         self.model = model
         self.trials = trials
@@ -142,12 +145,21 @@ class _Engine:
         return self.workspace.graph
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
+        for _ in range(CLEARING_PASSES):
+            if not self._pass(self.clearing, MAX_DEPTH, None, -EARLY_LOSS):
+                break
         while self._pass(self.early, MAX_DEPTH, None):
             pass
         while self._pass(self.rules, 0, progress):
             pass
 
-    def _pass(self, rules: dict[str, list[AnyRule]], depth: int, progress: Callable[[int, int], None] | None) -> bool:
+    def _pass(
+        self,
+        rules: dict[str, list[AnyRule]],
+        depth: int,
+        progress: Callable[[int, int], None] | None,
+        least: float | None = None,
+    ) -> bool:
         """Tries some rules once at every node; whether one was kept."""
         changed = False
         nodes = self.graph.nodes
@@ -157,7 +169,9 @@ class _Engine:
             if self._is_over():
                 return False
             self.following = 0
-            if (node.op in rules and self.try_node(node, depth, rules)) or (depth == 0 and self._try_together(node)):
+            if (node.op in rules and self.try_node(node, depth, rules, least)) or (
+                depth == 0 and self._try_together(node)
+            ):
                 self.outermost += 1
                 self.graph.commit()
                 changed = True
@@ -166,12 +180,14 @@ class _Engine:
     def _is_over(self) -> bool:
         return self.trials.left <= 0 or (self.limit is not None and self.outermost >= self.limit)
 
-    def try_node(self, node: Node, depth: int, rules: dict[str, list[AnyRule]] | None = None) -> bool:
-        """Tries the rules for one node; whether one was kept."""
+    def try_node(
+        self, node: Node, depth: int, rules: dict[str, list[AnyRule]] | None = None, least: float | None = None
+    ) -> bool:
+        """Tries the rules for one node; whether one was kept, because it gains at least so many microseconds."""
         if node.domain or node not in self.graph:
             return False
-        table = self.rules if rules is None else rules
-        return any(self._try(rule, node, depth, MIN_GAIN) for rule in table.get(node.op, ()))
+        table, gain = self.rules if rules is None else rules, MIN_GAIN if least is None else least
+        return any(self._try(rule, node, depth, gain) for rule in table.get(node.op, ()))
 
     def _try_together(self, concat: Node) -> bool:
         """Tries all readers of a Concat at once: what none of them pays alone, they may pay together."""

@@ -50,6 +50,9 @@ class Rule(ABC, Generic[Found]):
     early: ClassVar[bool] = False
     """The rule shows others what is there: it is applied to the whole graph, and after every rewrite, before them."""
 
+    clearing: ClassVar[bool] = False
+    """The rule is early, and so much use to others that it may cost a little by itself."""
+
     @abstractmethod
     def match(self, node: Node, at: Workspace) -> Found | Refusal | None:
         """Looks at a node without changing anything.

@@ -1,0 +1,67 @@
+"""A sum of few entries along an axis in the middle::
+
+    ReduceSum( x: [B, n, d], axis 1 )   ->   Sum( x[:, 0], x[:, 1], .. )
+
+    sum_k x_k = x_0 + x_1 + ..
+
+A reduction along an axis in the middle starts over for each candidate; a sum of whole tensors is started once. So the
+two or three fields that are left of a factorization machine once the user's are apart are added up directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+VARIADIC = {"ReduceSum": "Sum", "ReduceMean": "Mean", "ReduceMax": "Max", "ReduceMin": "Min"}
+"""The operator that does the same to whole tensors."""
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+MOST = 12
+"""Entries; for more, a part for each is no gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The axis that is reduced, and how many entries it has."""
+
+    axis: int
+    count: int
+
+
+class FewTerms(Rule[Terms]):
+    """Adds up the slices of a tensor instead of reducing along an axis in the middle."""
+
+    name = "few-terms"
+    algebra = "sum_k x_k = x_0 + x_1 + .."
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset(VARIADIC)
+
+    def match(self, node: Node, at: Workspace) -> Terms | None:
+        fact = at.fact(node.inputs[0])
+        axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+        if fact.shape is None or not axes or len(axes) != 1 or fact.dtype not in FLOATS or at.is_once(node.inputs[0]):
+            return None
+        axis = int(axes[0]) % len(fact.shape)
+        count = fact.shape[axis]
+        if not isinstance(count, int) or not 2 <= count <= MOST or not 0 < axis < len(fact.shape) - 1:
+            return None
+        return Terms(axis, count)
+
+    def rewrite(self, node: Node, found: Terms, at: Workspace) -> Sequence[str]:
+        sizes = [1] * found.count
+        if at.opset < 13:
+            parts = at.emit_many("Split", [node.inputs[0]], found.count, axis=found.axis, split=sizes)
+        else:
+            weight = at.weight(np.array(sizes, np.int64), "mari/sizes")
+            parts = at.emit_many("Split", [node.inputs[0], weight], found.count, axis=found.axis)
+        total = at.emit(VARIADIC[node.op], parts)
+        return [total if node.attrs.get("keepdims", 1) else at.squeeze(total, [found.axis])]
