@@ -8,6 +8,7 @@ from mari_onnx.patterns.batched_matmul import BatchedMatMul
 from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.candidate_rows import CandidateRows
 from mari_onnx.patterns.chained_products import ChainedProducts
+from mari_onnx.patterns.chosen_columns import ChosenColumns
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_group import ConcatGroup
@@ -54,6 +55,7 @@ RULES: tuple[Rule[Any], ...] = (
     ChainedProducts(),
     MaskedProduct(),
     SplitProduct(),
+    ChosenColumns(),
     MergedAttention(),
     SplitMixing(),
     ConcatTokens(),

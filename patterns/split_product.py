@@ -67,14 +67,7 @@ class SplitProduct(Rule[Product]):
         return None
 
     def rewrite(self, node: Node, found: Product, at: Workspace) -> Sequence[str]:
-        user = _half(node, found, True, at)
-        item = _half(node, found, False, at)
-        if node.op == "Gemm":
-            return [_gemm(node, found, user, item, at)]
-        product = at.emit("MatMul", user)
-        if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in FLOATS:
-            return [at.emit("Gemm", [*item, one_row(product, at)])]
-        return [at.emit("Add", [at.emit("MatMul", item), one_row(product, at)])]
+        return [halves_added(node, _half(node, found, True, at), _half(node, found, False, at), at)]
 
 
 def _is_matrix_once(weight: str, at: Workspace) -> bool:
@@ -106,13 +99,23 @@ def _rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Workspa
     return joined([cut(one_row(weight, at), axis, start, size, at) for start, size in pieces], axis, at)
 
 
-def _gemm(node: Node, found: Product, user: list[str], item: list[str], at: Workspace) -> str:
+def halves_added(node: Node, user: Sequence[str], item: Sequence[str], at: Workspace) -> str:
+    """The sum of two products, given by their operands, with what else a MatMul or Gemm does."""
+    if node.op == "Gemm":
+        return _gemm(node, user, item, at)
+    product = at.emit("MatMul", user)
+    if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in FLOATS:
+        return at.emit("Gemm", [*item, one_row(product, at)])
+    return at.emit("Add", [at.emit("MatMul", item), one_row(product, at)])
+
+
+def _gemm(node: Node, user: Sequence[str], item: Sequence[str], at: Workspace) -> str:
     """The user half takes the bias along where that is computed once as well."""
     attrs = dict(node.attrs)
     scale = {k: v for k, v in attrs.items() if k in ("alpha", "transA", "transB")}
     bias = [node.inputs[2]] if node.has_input(2) else []
     if not bias or at.is_once(bias[0]):
-        half = at.emit("Gemm", user + bias, **(attrs if bias else scale))
+        half = at.emit("Gemm", [*user, *bias], **(attrs if bias else scale))
         return at.emit("Gemm", [*item, one_row(half, at)], **scale)
     half = at.emit("Gemm", user, **scale)
-    return at.emit("Add", [at.emit("Gemm", item + bias, **attrs), one_row(half, at)])
+    return at.emit("Add", [at.emit("Gemm", [*item, *bias], **attrs), one_row(half, at)])

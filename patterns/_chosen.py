@@ -1,0 +1,249 @@
+"""Chosen entries of a value along some axes, built from chosen entries of what the value is made of::
+
+    f(x, y)[I]  =  f( x[I], y[I] )          Concat(x, y)[I]  =  Concat( x[I_x], y[I_y] )
+
+As `Pieces` builds boxes: down to the parts of a Concat, to weights, and to what is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from mari_onnx.analysis.facts import Shape
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.analysis.transfer.products import einsum_terms
+from mari_onnx.analysis.transfer.reductions import REDUCTIONS
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._colours import Colours
+from mari_onnx.patterns._parts import Parts, joined, parts_of
+from mari_onnx.patterns._pieces import VIEWS, same_axis
+from mari_onnx.rewrite.workspace import Workspace
+
+Choice = Mapping[int, tuple[int, ...]]
+"""By axis, the entries that are chosen, in order; all of every other axis."""
+
+MAX_DEPTH = 60
+MAX_RUNS = 24
+"""A Concat is taken apart for so many runs of entries from one part."""
+
+
+class Chosen:
+    """Builds chosen entries of values."""
+
+    def __init__(self, at: Workspace) -> None:
+        self._at = at
+        self._colours = Colours(at)
+        self._memo: dict[tuple[str, tuple[tuple[int, tuple[int, ...]], ...]], str] = {}
+
+    def of(self, value: str, choice: Choice, depth: int = 0) -> str:
+        """The entries of a value that a choice names, by the axes of the value."""
+        shape = self._at.fact(value).shape or ()
+        choice = {a: c for a, c in sorted(choice.items()) if not _is_all(c, shape[a])}
+        if not choice:
+            return value
+        key = (value, tuple(choice.items()))
+        if key not in self._memo:
+            self._memo[key] = self._built(value, choice, depth)
+        return self._memo[key]
+
+    def _built(self, value: str, choice: Choice, depth: int) -> str:
+        at = self._at
+        node = at.graph.producer(value)
+        if node is not None and not node.domain and not at.is_once(value) and depth < MAX_DEPTH:
+            # An entry that is chosen several times is computed once, and chosen from what was computed.
+            distinct = {a: tuple(sorted(set(c))) for a, c in choice.items()}
+            made = self._looked_through(node, value, distinct, depth + 1)
+            if made is not None:
+                places = {a: tuple(distinct[a].index(i) for i in c) for a, c in choice.items()}
+                return self._picked(made, {a: p for a, p in places.items() if p != tuple(range(len(distinct[a])))})
+        return self._picked(value, choice)
+
+    def _picked(self, value: str, choice: Choice) -> str:
+        at = self._at
+        for axis, entries in choice.items():
+            if at.is_weight(value):
+                value = _rows(value, axis, entries, at)
+            elif entries == tuple(range(entries[0], entries[0] + len(entries))):
+                bounds = [at.weight(np.array([b], np.int64)) for b in (entries[0], entries[-1] + 1, axis)]
+                value = at.emit("Slice", [value, *bounds])
+            else:
+                value = at.emit("Gather", [value, at.weight(np.array(entries, np.int64))], axis=axis)
+        return value
+
+    def _looked_through(self, node: Node, value: str, choice: Choice, depth: int) -> str | None:
+        if node.op == "Concat":
+            return self._of_concat(value, choice, depth)
+        if node.op in UNARY or node.op in BROADCASTING:
+            return self._aligned(node, choice, depth)
+        if node.op in REDUCTIONS:
+            return self._reduced(node, choice, depth)
+        if node.op == "Einsum":
+            return self._einsum(node, choice, depth)
+        if node.op == "MatMul":
+            return self._product(node, choice, depth)
+        if node.op == "Gather":
+            return self._gathered(node, choice, depth)
+        if node.op == "Transpose":
+            rank = self._at.fact(value).rank or 0
+            order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
+            inner = self.of(node.inputs[0], {order[axis]: c for axis, c in choice.items()}, depth)
+            return self._at.emit("Transpose", [inner], perm=order)
+        if node.op in VIEWS:
+            return self._view(node, choice, depth)
+        return None
+
+    def _of_concat(self, value: str, choice: Choice, depth: int) -> str | None:
+        parts = parts_of(value, self._at)
+        if parts is None:
+            return None
+        if parts.axis not in choice:
+            made = [self.of(v, choice, depth) for v in parts.values]
+            return joined(made, parts.axis, self._at)
+        owner = np.repeat(np.arange(len(parts.sizes)), parts.sizes)
+        runs = [(part, list(run)) for part, run in groupby(choice[parts.axis], key=lambda i: int(owner[i]))]
+        offsets = parts.offsets
+        if len(runs) > MAX_RUNS:
+            return self._of_touched(parts, choice, sorted({p for p, _ in runs}), depth)
+        made = [
+            self.of(parts.values[p], {**choice, parts.axis: tuple(i - offsets[p] for i in run)}, depth)
+            for p, run in runs
+        ]
+        return joined(made, parts.axis, self._at)
+
+    def _of_touched(self, parts: Parts, choice: Choice, touched: list[int], depth: int) -> str:
+        """Entries that jump back and forth between the parts: picked from those that any of them lies in."""
+        others = {axis: entries for axis, entries in choice.items() if axis != parts.axis}
+        whole = joined([self.of(parts.values[p], others, depth) for p in touched], parts.axis, self._at)
+        kept = [i for p in touched for i in range(parts.offsets[p], parts.offsets[p] + parts.sizes[p])]
+        place = {entry: index for index, entry in enumerate(kept)}
+        return self._picked(whole, {parts.axis: tuple(place[i] for i in choice[parts.axis])})
+
+    def _aligned(self, node: Node, choice: Choice, depth: int) -> str | None:
+        """Operands that are broadcast together."""
+        rank = self._at.fact(node.output).rank or 0
+        choices = [self._broadcast(v, choice, rank) if v else {} for v in node.inputs]
+        if len(node.outputs) != 1 or any(c is None for c in choices):
+            return None
+        inputs = [self.of(v, c or {}, depth) if v else "" for v, c in zip(node.inputs, choices, strict=True)]
+        return self._at.emit(node.op, inputs, **dict(node.attrs))
+
+    def _broadcast(self, value: str, choice: Choice, rank: int) -> Choice | None:
+        shape = self._at.fact(value).shape
+        if shape is None:
+            return None
+        whole = {}
+        for axis, entries in choice.items():
+            own = axis - (rank - len(shape))
+            if own >= 0 and not isinstance(shape[own], int):
+                return None
+            if own >= 0 and shape[own] != 1:
+                whole[own] = entries
+        return whole
+
+    def _reduced(self, node: Node, choice: Choice, depth: int) -> str | None:
+        rank = self._at.fact(node.inputs[0]).rank or 0
+        given = self._colours.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+        if given is None or len(given) == 0:
+            return None
+        gone = {int(a) % rank for a in given}
+        left = list(range(rank)) if node.attrs.get("keepdims", 1) else [a for a in range(rank) if a not in gone]
+        inner = {left[axis]: entries for axis, entries in choice.items()}
+        if gone & set(inner):
+            return None
+        return self._at.emit(node.op, [self.of(node.inputs[0], inner, depth), *node.inputs[1:]], **dict(node.attrs))
+
+    def _einsum(self, node: Node, choice: Choice, depth: int) -> str | None:
+        ranks = [self._at.fact(v).rank or 0 for v in node.inputs]
+        found = einsum_terms(str(node.attrs.get("equation", "")), ranks)
+        if found is None or any(len(set(term)) != len(term) for term in (*found[0], found[1])):
+            return None
+        terms, result = found
+        wanted = {result[axis]: entries for axis, entries in choice.items()}
+        inputs = []
+        for term, value in zip(terms, node.inputs, strict=True):
+            shape = self._at.fact(value).shape or ()
+            own = {i: wanted[c] for i, c in enumerate(term) if c in wanted and shape[i] != 1}
+            inputs.append(self.of(value, own, depth))
+        return self._at.emit("Einsum", inputs, **dict(node.attrs))
+
+    def _product(self, node: Node, choice: Choice, depth: int) -> str | None:
+        rank = self._at.fact(node.output).rank or 0
+        if any((self._at.fact(v).rank or 0) < 2 for v in node.inputs):
+            return None
+        shared = {axis: entries for axis, entries in choice.items() if axis < rank - 2}
+        inputs = []
+        for value, own in zip(node.inputs, (rank - 2, rank - 1), strict=True):
+            chosen = self._broadcast(value, {**shared, **({own: choice[own]} if own in choice else {})}, rank)
+            if chosen is None:
+                return None
+            inputs.append(self.of(value, chosen, depth))
+        return self._at.emit("MatMul", inputs)
+
+    def _gathered(self, node: Node, choice: Choice, depth: int) -> str | None:
+        """Chosen entries of chosen entries."""
+        data, indices = node.inputs[0], self._colours.integers(node.inputs[1])
+        axis = int(node.attrs.get("axis", 0)) % (self._at.fact(data).rank or 1)
+        if indices is None or indices.ndim > 1 or self._colours.is_candidates(data, axis):
+            return None
+        size = (self._at.fact(data).shape or ())[axis]
+        if indices.ndim == 0:
+            inner = {a + (a >= axis): entries for a, entries in choice.items()}
+            return self._at.emit("Gather", [self.of(data, inner, depth), node.inputs[1]], axis=axis)
+        if not isinstance(size, int):
+            return None
+        own = choice.get(axis, tuple(range(len(indices))))
+        return self.of(data, {**choice, axis: tuple(int(indices[i]) % size for i in own)}, depth)
+
+    def _view(self, node: Node, choice: Choice, depth: int) -> str | None:
+        before, after = self._at.fact(node.inputs[0]).shape, self._at.fact(node.output).shape
+        if before is None or after is None:
+            return None
+        inner: dict[int, tuple[int, ...]] = {}
+        shape = list(after)
+        for axis, entries in choice.items():
+            group = _source(axis, after, before)
+            if group is None or group[0] in inner:
+                return None
+            own, first, sizes = group
+            along = [entries if first + k == axis else range(size) for k, size in enumerate(sizes)]
+            grid = np.meshgrid(*along, indexing="ij")
+            inner[own] = tuple(np.ravel_multi_index(grid, sizes).ravel().tolist()) if len(sizes) > 1 else entries
+            shape[axis] = len(entries)
+        return self._at.reshape(self.of(node.inputs[0], inner, depth), shape)
+
+
+def _source(axis: int, after: Shape, before: Shape) -> tuple[int, int, tuple[int, ...]] | None:
+    """The axis of another layout that an axis is, or is cut out of with its neighbours.
+
+    Returns:
+        That axis, and the first and the sizes of the axes that it has been cut into.
+    """
+    own = same_axis(axis, after, before)
+    if own is not None:
+        return own, axis, (0,)
+    for own, size in enumerate(before):
+        for first in range(axis + 1):
+            for last in range(axis + 1, len(after) + 1):
+                sizes = after[first:last]
+                if not all(isinstance(s, int) for s in sizes) or not same(product(sizes), size):
+                    continue
+                if same(product(after[:first]), product(before[:own])):
+                    return own, first, tuple(sizes)
+    return None
+
+
+def _is_all(entries: Sequence[int], size: object) -> bool:
+    return isinstance(size, int) and tuple(entries) == tuple(range(size))
+
+
+def _rows(weight: str, axis: int, entries: tuple[int, ...], at: Workspace) -> str:
+    def rows() -> np.ndarray:
+        array = at.constant(weight)
+        assert array is not None
+        return np.take(array, entries, axis=axis)
+
+    return at.cached_weight(("chosen", weight, axis, entries), rows, f"{weight}/part")
