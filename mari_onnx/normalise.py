@@ -26,7 +26,7 @@ FOLD_INPUT_LIMIT = 1 << 24
 
 def normalise(graph: Graph) -> Graph:
     """Constants to weights, Identity and inference Dropout bypassed, constant expressions folded, dead code out."""
-    for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, without_dead_nodes):
+    for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, plain_lookups, without_dead_nodes):
         graph = step(graph)
     return graph
 
@@ -113,6 +113,19 @@ def fold_constants(graph: Graph) -> Graph:
             folded.add(node)
             weights |= {o: Weight.of(values[o]) for o in outs}
     return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
+
+
+def plain_lookups(graph: Graph) -> Graph:
+    """Writes a GatherND with constant indices of one number each as the Gather that it is."""
+    weights, nodes = dict(graph.weights), []
+    for node in graph.nodes:
+        indices = graph.weights.get(node.inputs[1]) if node.op == "GatherND" and not node.domain else None
+        if indices is not None and indices.shape and indices.shape[-1] == 1 and not node.attrs.get("batch_dims", 0):
+            name = graph.unique_name(f"{node.inputs[1]}/flat")
+            weights[name] = Weight.of(indices.load().reshape(indices.shape[:-1]))
+            node = Node("Gather", (node.inputs[0], name), node.outputs, {"axis": 0}, name=node.name)
+        nodes.append(node)
+    return rebuilt(graph, nodes, weights)
 
 
 def _has_subgraph(node: Node) -> bool:

@@ -177,7 +177,7 @@ def _products(
 ) -> float:
     """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
     each = node_flops(node, facts, model) / model.flops
-    matrices = _matrices(inputs, output) if node.op == "MatMul" else 1
+    matrices = MATRICES[node.op](node, inputs, output) if node.op in MATRICES else 1
     if matrices > 1:
         return 2 * each + (matrices - 1) * model.matrix
     columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
@@ -188,12 +188,29 @@ def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
     return max([output, *(s for s in inputs if s is not None)], key=math.prod)
 
 
-def _matrices(inputs: Sequence[Sizes | None], output: Sizes) -> int:
+def _matmul_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
     """How many products a MatMul runs: one where the right operand is a single matrix."""
     right = inputs[1] if len(inputs) > 1 else None
     if right is None or math.prod(right[:-2]) == 1:
         return 1
     return math.prod(output[:-2])
+
+
+def _einsum_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """One product for each combination of what both operands and the result have in common."""
+    left, _, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
+    terms = left.split(",")
+    sizes = dict(zip(result, output, strict=False))
+    if len(terms) != 2 or "." in left:
+        return 1
+    return math.prod(size for letter, size in sizes.items() if letter in terms[0] and letter in terms[1])
+
+
+MATRICES: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], int]] = {
+    "MatMul": _matmul_matrices,
+    "Einsum": _einsum_matrices,
+}
+"""Operators that run a product for each of many small matrices."""
 
 
 def _stretches(inputs: Sequence[Sizes], output: Sizes) -> int:

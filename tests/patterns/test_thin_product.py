@@ -66,3 +66,32 @@ def test_not_with_a_single_matrix(shape: str) -> None:
     result = f"B,{left.split(',')[1]},{columns}"
     text = f"score (float[{left}] item) => (float[{result}] y) <float[{shape}] w> {{ y = MatMul(item, w) }}"
     assert apply(RULE, text).times == 0
+
+
+@pytest.mark.parametrize(
+    ("equation", "left", "right", "result"),
+    [
+        ("bhd,bfd->bhfd", "B,3,2", "B,4,2", "B,3,4,2"),
+        ("bi,bj->bij", "B,3", "B,4", "B,3,4"),
+        ("bi,bj->jbi", "B,3", "B,4", "4,B,3"),
+        ("b...,b...->b...", "B,3,2", "B,3,2", "B,3,2"),
+    ],
+)
+def test_an_einsum_that_sums_nothing(equation: str, left: str, right: str, result: str) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[{left}] item, float[{right}] user) => (float[{result}] y) "
+        f'{{ y = Einsum<equation = "{equation}">(item, user) }}',
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Mul"] == 1
+
+
+@pytest.mark.parametrize("equation", ["bid,bjd->bij", "bii,bij->bij"])
+def test_not_an_einsum_that_sums_or_picks(equation: str) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[B,3,3] item, float[B,3,3] user) => (float[B,3,3] y) "
+        f'{{ y = Einsum<equation = "{equation}">(item, user) }}',
+    )
+    assert outcome.times == 0
