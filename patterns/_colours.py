@@ -180,7 +180,7 @@ def _einsum(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) ->
     terms, result = found
     total = np.ones((1,) * len(result), np.bool_)
     for term, x in zip(terms, inputs, strict=True):
-        kept = x.all(axis=tuple(i for i, letter in enumerate(term) if letter not in result))
+        kept = np.asarray(x.all(axis=tuple(i for i, letter in enumerate(term) if letter not in result)))
         letters = [letter for letter in term if letter in result]
         order = sorted(letters, key=result.index)
         turned = kept.transpose([letters.index(letter) for letter in order])

@@ -178,8 +178,8 @@ def _products(entries: Sequence[int], sizes: tuple[int, ...]) -> Iterator[tuple[
     kinds: dict[tuple[int, ...], list[int]] = {}
     for row, rest in rows.items():
         kinds.setdefault(tuple(rest), []).append(row)
-    for rest, alike in kinds.items():
-        for choice in _products(rest, sizes[1:]):
+    for kind, alike in kinds.items():
+        for choice in _products(kind, sizes[1:]):
             yield (tuple(alike), *choice)
 
 
