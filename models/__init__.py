@@ -32,6 +32,7 @@ ARCHITECTURES: tuple[str, ...] = (
     "rankmixer_separated",
     "student",
     "hstu",
+    "separated_transformer",
     "fixed_batch_dnn",
     "stacked_dnn",
     "shared_table_fm",

@@ -23,7 +23,7 @@ class Config:
     """Sizes; the defaults are the small ones. `found` is the number of steps that the search keeps."""
 
     rows: int = 40
-    cates: int = 8
+    cates: int = 5
     width: int = 8
     steps: int = 64
     found: int = 6
@@ -42,7 +42,7 @@ class Config:
         """50 of 1,000 steps."""
         return cls(
             rows=20_000,
-            cates=100,
+            cates=10,
             width=32,
             steps=1_000,
             found=50,

@@ -1,6 +1,6 @@
 """An operator that works along another axis than the one of the Concat::
 
-Softmax / LayerNormalization / Reduce / Slice / Gather( Concat(u, i; axis a), axis b )
+Softmax / LayerNormalization / Reduce / Slice / Split / Gather( Concat(u, i; axis a), axis b )
     ->   Concat( op(u, axis b), op(i, axis b); axis a' )
 
 op_b([u, i]_a) = [op_b(u), op_b(i)]_a
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, mixed_parts
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, runs_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -35,20 +35,21 @@ class ConcatRowwise(Rule[Rows]):
     name = "concat-rowwise"
     algebra = "op_b([u, i]_a) = [op_b(u), op_b(i)]_a"
     exactness = Exactness.EXACT
-    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Gather"})
+    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Split", "Gather"})
 
     def match(self, node: Node, at: Workspace) -> Rows | None:
         parts = mixed_parts(node.inputs[0], at)
-        if parts is None or len(node.outputs) != 1:
+        if parts is None or not all(node.outputs) or (len(node.outputs) != 1 and node.op != "Split"):
             return None
         axis = _joined_axis(node, parts, at)
         return None if axis is None else Rows(parts, axis)
 
     def rewrite(self, node: Node, found: Rows, at: Workspace) -> Sequence[str]:
-        def make(value: str, run: Run) -> str:
-            return at.emit(node.op, [value, *node.inputs[1:]], **dict(node.attrs))
-
-        return [apply_to_runs(found.parts, found.axis, make, at)]
+        made = []
+        for run in runs_of(found.parts, at):
+            value = joined(run.values, found.parts.axis, at)
+            made.append(at.emit_many(node.op, [value, *node.inputs[1:]], len(node.outputs), **dict(node.attrs)))
+        return [joined(pieces, found.axis, at) for pieces in zip(*made, strict=True)]
 
 
 def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
@@ -64,6 +65,8 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
     if node.op == "Slice":
         axes = at.integers(node.inputs[3]) if node.has_input(3) else None
         return parts.axis if axes and parts.axis not in [a % parts.rank for a in axes] else None
+    if node.op == "Split":
+        return parts.axis if int(node.attrs.get("axis", 0)) % parts.rank != parts.axis else None
     if node.op == "Gather":
         rank, along = at.fact(node.inputs[1]).rank, int(node.attrs.get("axis", 0)) % parts.rank
         if rank is None or along == parts.axis or not at.is_once(node.inputs[1]) or at.is_user(node.inputs[1]):

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
+import mari_onnx
 from models import ARCHITECTURES, KERAS, catalog, published_layer
 from models.catalog import Exported, Feeds, Spec
 
@@ -169,6 +170,20 @@ def test_the_student_scores_like_its_teacher() -> None:
     for seed in SEEDS:
         _, full = catalog.draw(student, 100, seed)
         assert np.corrcoef(run(student, full)[0], run(teacher, full)[0])[0, 1] > 0.6
+
+
+# ------------------------------------------------------- the optimizer --
+
+LEFT = {"separated_transformer": 0.3}
+"""At most this share of the FLOPs is left where the architecture keeps user tokens apart through all layers."""
+
+
+@pytest.mark.parametrize("meta", [m for m in MODELS if m.name.rpartition("_")[0] in LEFT], ids=lambda meta: meta.name)
+def test_tokens_of_the_user_run_once_through_all_layers(meta: Exported) -> None:
+    result = mari_onnx.optimize(str(meta.path), list(meta.user_inputs), batches=(1, 2, 5), seeds=2)
+    assert result.verification is not None
+    assert result.verification.passed
+    assert result.report.after.flops < LEFT[meta.name.rpartition("_")[0]] * result.report.before.flops
 
 
 # ------------------------------------------------------------------ draw --

@@ -110,6 +110,43 @@ def test_slice_of_another_axis() -> None:
     assert times("Slice(x, s, e, a)", 1, "B,5,2", **weights) == 1
 
 
+def split(call: str, first: str, second: str, opset: int, **weights: np.ndarray) -> int:
+    outcome = apply(
+        RULE,
+        f"""score (float[B,3,4] user, float[B,2,4] item) => (float[{first}] y, float[{second}] z) {{
+            x = Concat<axis = 1>(user, item)
+            a, b = {call}
+            y = Neg(a)
+            z = Abs(b)
+        }}""",
+        opset=opset,
+        **weights,
+    )
+    return outcome.times
+
+
+@pytest.mark.parametrize(
+    ("call", "opset"),
+    [
+        ("Split<axis = 2>(x)", 13),
+        ("Split<axis = -1, num_outputs = 2>(x)", 18),
+        ("Split<axis = 2, split = [2, 2]>(x)", 11),
+    ],
+)
+def test_split_of_another_axis(call: str, opset: int) -> None:
+    assert split(call, "B,5,2", "B,5,2", opset) == 1
+
+
+@pytest.mark.parametrize("opset", [13, 20])
+def test_split_into_pieces_of_given_sizes(opset: int) -> None:
+    assert split("Split<axis = 2>(x, sizes)", "B,5,1", "B,5,3", opset, sizes=np.array([1, 3])) == 1
+
+
+@pytest.mark.parametrize("axis", [1, -2])
+def test_not_a_split_of_the_joined_axis(axis: int) -> None:
+    assert split(f"Split<axis = {axis}>(x, sizes)", "B,1,4", "B,4,4", 17, sizes=np.array([1, 4])) == 0
+
+
 def test_slice_backwards() -> None:
     weights = {"s": np.array([-1]), "e": np.array([-9]), "a": np.array([-1]), "t": np.array([-2])}
     assert times("Slice(x, s, e, a, t)", 1, "B,5,2", **weights) == 1
