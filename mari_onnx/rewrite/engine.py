@@ -109,7 +109,7 @@ def rewrite(
         limit: Stop after so many outermost applications (to find a guilty one).
         progress: Called with the number of nodes looked at and their number in all.
     """
-    budget = TRIALS_PER_NODE * len(workspace.graph) + 1000 if max_trials is None else max_trials
+    budget = TRIALS_PER_NODE * len(workspace.graph) + 3000 if max_trials is None else max_trials
     engine = _Engine(workspace, rules, model, _Trials(budget), limit)
     known = {node.where() for node in workspace.graph.nodes}
     engine.run(progress)
