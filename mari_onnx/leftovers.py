@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 LONGEST_CHAIN = 40
 NOT_WORTH = "does not pay"
+BARRIERS = {
+    "DynamicQuantizeLinear": "its scale depends on all rows of all candidates",
+    "QuantizeLinear": "behind it ONNX Runtime multiplies integers, which halves of a product would not be",
+    "DequantizeLinear": "with it ONNX Runtime multiplies integers, which halves of a product would not be",
+}
+"""Operators that no rule passes, and why."""
 
 
 class Kind(Enum):
@@ -122,7 +128,8 @@ class _Search:
         if blocker.where() in self.reasons:
             return f"{told}; {self.reasons[blocker.where()]}"
         if blocker.op == "Concat" and reader is not None:
-            return f"{told}, and {reader.where()} wants user and item in one value"
+            barrier = f": {BARRIERS[reader.op]}" if reader.op in BARRIERS else ""
+            return f"{told}, and {reader.where()} wants user and item in one value{barrier}"
         return f"{told}; no rule takes equal rows apart from the others there"
 
     def _is_unproven(self, node: Node) -> bool:
@@ -150,7 +157,8 @@ class _Search:
         between = list(reversed(chain[:-1]))
         told = [n for n in (*between, node) if NOT_WORTH not in self.reasons.get(n.where(), NOT_WORTH)]
         blocker = told[0] if told else (between[0] if between else node)
-        why = self.reasons.get(blocker.where(), "no rule splits it" if blocker is node else "no rule passes it")
+        unknown = "no rule splits it" if blocker is node else BARRIERS.get(blocker.op, "no rule passes it")
+        why = self.reasons.get(blocker.where(), unknown)
         reason = f"{node.where()} reads rows of {chain[-1].where()}, {share:.0%} of which are the user's; {why}"
         saved = flops * share
         return Leftover(

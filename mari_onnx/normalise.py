@@ -24,6 +24,10 @@ FOLD_INPUT_LIMIT = 1 << 24
 """Largest constant, in entries, that folding may read: tables stay on disk."""
 
 
+KEPT = frozenset({"Dropout", "DequantizeLinear"})
+"""Not folded: a quantized weight stays one, as ONNX Runtime has products for it."""
+
+
 def normalise(graph: Graph) -> Graph:
     """Constants to weights, Identity and inference Dropout bypassed, constant expressions folded, dead code out."""
     for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, plain_lookups, without_dead_nodes):
@@ -97,7 +101,7 @@ def fold_constants(graph: Graph) -> Graph:
     constant = {n for n, w in graph.weights.items() if w.size <= FOLD_INPUT_LIMIT}
     foldable: list[Node] = []
     for node in graph.sorted_nodes():
-        pure = not node.domain and not node.captures and node.op not in (*RANDOM, "Dropout")
+        pure = not node.domain and not node.captures and node.op not in (*RANDOM, *KEPT)
         if pure and not _has_subgraph(node) and all(v in constant for v in node.reads):
             foldable.append(node)
             constant.update(o for o in node.outputs if o)

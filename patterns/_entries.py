@@ -98,9 +98,8 @@ FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 """Operators that are followed."""
 
-EXACT_TYPES = frozenset(
-    {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64, onnx.TensorProto.BOOL}
-)
+ROUNDED = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
+EXACT_TYPES = frozenset({*ROUNDED, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64, onnx.TensorProto.BOOL})
 """Types of results in which numbers are computed here as in the model."""
 
 QUIET = frozenset({"Add", "Sub", "Mul", "Neg", "Abs", "Relu", "Identity"})
@@ -134,8 +133,8 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
     whole = all(n.dtype.kind in "iub" for n in numbers)
     if known.any() and dtype in EXACT_TYPES and not (op == "Div" and whole):
         number = np.asarray(FUNCTIONS[op](*numbers))
-        if dtype == onnx.TensorProto.FLOAT:
-            number = number.astype(np.float32).astype(np.float64)
+        if dtype in ROUNDED:
+            number = number.astype(ROUNDED[dtype]).astype(np.float64)
         state[known] = np.where(np.isnan(number), UNKNOWN, NUMBER)[known]
     return _Decided(state, number, known).by(op, states, numbers)
 

@@ -20,8 +20,6 @@ from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, cut, joined, mi
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-PER_TENSOR = ("QuantizeLinear", "DequantizeLinear")
-
 
 @dataclass(frozen=True, slots=True)
 class Operands:
@@ -46,7 +44,7 @@ class ConcatElementwise(Rule[Operands]):
     name = "concat-elementwise"
     algebra = "f([u, i]) = [f(u), f(i)]"
     exactness = Exactness.EXACT
-    ops = frozenset({*UNARY, *BROADCASTING, "BatchNormalization", *PER_TENSOR} - {"Identity"})
+    ops = frozenset({*UNARY, *BROADCASTING, "BatchNormalization"} - {"Identity"})
 
     def match(self, node: Node, at: Workspace) -> Operands | None:
         if len(node.outputs) != 1:
@@ -102,8 +100,6 @@ def _broadcast(node: Node, parts: Parts, leading: str, at: Workspace) -> Operand
         shape = at.fact(value).shape if value else ()
         if shape is None:
             return None
-        if node.op in PER_TENSOR and index > 0 and any(size != 1 for size in shape):
-            return None  # one for each channel, on the axis that an attribute tells
         own = axis - (rank - len(shape))
         if own < 0 or shape[own] == 1:
             continue

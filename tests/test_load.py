@@ -96,3 +96,21 @@ def test_stand_ins_for_external_weights(tmp_path):
     assert [t.name for t in light.graph.initializer] == ["w", "b", "v"]
     assert {"user_table", "item_table"} < {v.name for v in light.graph.input}
     onnx.checker.check_model(light)
+
+
+def test_nodes_in_another_order_are_put_in_order():
+    model = rankers.ranker()
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    before = model.SerializeToString(deterministic=True)
+    loaded = load_model(model)
+    onnx.checker.check_model(loaded.model, full_check=True)
+    assert [n.op_type for n in loaded.model.graph.node] == [n.op_type for n in nodes]
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_cycle_is_left_to_the_checker():
+    model = rankers.ranker()
+    model.graph.node[0].input[0] = "r"
+    assert [n.op_type for n in load_model(model).model.graph.node] == [n.op_type for n in model.graph.node]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from mari_onnx.errors import ModelError, UsageError, VerificationError
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
@@ -21,6 +22,8 @@ from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_so
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
+COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
+FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 SUSPICIOUS = 30.0  # times further from float64 than the original
 SUSPICIOUS_SCALE = 2e-6  # of the output's magnitude: what another order of additions may cost
 Progress = Callable[[str], None]
@@ -108,7 +111,7 @@ def verify(
         source,
         signature,
         Tolerance(rtol, atol),
-        {info.name: info.type.tensor_type.elem_type for info in source.proto.graph.output},
+        _computed_types(source),
     )
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
     state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan)
@@ -121,6 +124,16 @@ def verify(
     _note_drift(state)
     passed = all(report.mismatch is None for report in reports)
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
+
+
+def _computed_types(source: ModelSource) -> dict[str, int]:
+    """The element type of each output, or a coarser one that the model computes in."""
+    graph = source.proto.graph
+    used = {tensor.data_type for tensor in graph.initializer}
+    used |= {a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    coarse = next((dtype for dtype in COARSEST_FIRST if dtype in used), None)
+    declared = {info.name: info.type.tensor_type.elem_type for info in graph.output}
+    return {name: coarse if coarse and dtype in FLOATS else dtype for name, dtype in declared.items()}
 
 
 def _session_of_original(source: ModelSource) -> Session:

@@ -208,20 +208,6 @@ def test_a_user_operand_is_cut() -> None:
     assert outcome.times == 1
 
 
-def test_int8_with_one_scale() -> None:
-    """There and back: what is quantised per tensor can be cut anywhere."""
-    outcome = apply(
-        RULE,
-        """score (float[B,3] user, float[B,2] item) => (float[B,5] y) <float s = {0.5}, int8 z = {3}> {
-            x = Concat<axis = 1>(user, item)
-            q = QuantizeLinear(x, s, z)
-            y = DequantizeLinear(q, s, z)
-        }""",
-    )
-    assert outcome.times == 2
-    assert outcome.ops["QuantizeLinear"] == outcome.ops["DequantizeLinear"] == 2
-
-
 @pytest.mark.parametrize("dtype", ["float16", "double", "int64", "int32"])
 def test_types(dtype: str) -> None:
     outcome = apply(
