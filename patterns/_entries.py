@@ -98,7 +98,10 @@ FUNCTIONS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 """Operators that are followed."""
 
-ROUNDED = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
+ROUNDED: Mapping[int, np.dtype] = {
+    onnx.TensorProto.FLOAT: np.dtype(np.float32),
+    onnx.TensorProto.FLOAT16: np.dtype(np.float16),
+}
 EXACT_TYPES = frozenset({*ROUNDED, onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64, onnx.TensorProto.BOOL})
 """Types of results in which numbers are computed here as in the model."""
 
