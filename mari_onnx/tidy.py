@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import onnx
+
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
 from mari_onnx.rewrite.lifting import ONCE
@@ -11,7 +13,7 @@ from mari_onnx.rewrite.lifting import ONCE
 
 def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
-    graph = without_keepers(fold_constants(without_dead_nodes(graph)))
+    graph = with_sums_before_norms(without_keepers(fold_constants(without_dead_nodes(graph))))
     return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
 
 
@@ -61,6 +63,24 @@ def without_keepers(graph: Graph) -> Graph:
         if not (node.op == "Identity" and node.rule and node.output in dropped)
     ]
     return rebuilt(graph, nodes)
+
+
+def with_sums_before_norms(graph: Graph) -> Graph:
+    """Writes the Add in front of a LayerNormalization as a Sum of two, which ONNX Runtime leaves alone.
+
+    Where it knows their shapes, and after the rules it knows more of them, it fuses the two into
+    SkipLayerNormalization, whose CPU kernel takes four to seven times as long as theirs together (release 1.31).
+    """
+    fused = set()
+    for node in graph.nodes:
+        added = graph.producer(node.inputs[0]) if node.op == "LayerNormalization" and not node.domain else None
+        if added is not None and (added.op, added.domain) == ("Add", ""):
+            scale = graph.weights.get(node.inputs[1])
+            computed = not any(v in graph.weights for v in added.inputs)
+            if computed and scale is not None and scale.dtype == onnx.TensorProto.FLOAT:
+                fused.add(added)
+    nodes = [replace(n, op="Sum", attrs={}, source=None) if n in fused else n for n in graph.nodes]
+    return rebuilt(graph, nodes) if fused else graph
 
 
 def _renamed(node: Node, names: dict[str, str]) -> Node:

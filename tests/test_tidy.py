@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 from onnx import parser
@@ -13,6 +14,7 @@ from mari_onnx.normalise import normalise
 from mari_onnx.tidy import tidy, with_unique_node_names, without_keepers
 from models.catalog import Exported
 from tests.committed import MODELS, built, reads
+from tests.patterns.support import model_of, session
 
 
 def graph_of(text: str) -> Graph:
@@ -101,6 +103,38 @@ def test_node_names_are_unique() -> None:
     names = [node.name for node in named.nodes]
     assert names[:2] == ["n", "m"]
     assert len(set(names)) == len(names)
+
+
+DTYPES = {"float": np.float32, "double": np.float64, "float16": np.float16}
+NORM = "g ({dtype}[B,4] x, {dtype}[B,4] y) => ({dtype}[B,4] z) <{dtype}[4] s> {{ {body} }}"
+BLOCK = "a = Neg(x) b = Add(a, y) z = LayerNormalization<axis = -1>(b, s)"
+
+
+def normed(body: str, dtype: str = "float") -> list[str]:
+    """The operators of a tidied block, which computes what it did, with a weight s."""
+    model = model_of(NORM.format(dtype=dtype, body=body))
+    tidied = tidy(read_graph(model))
+    numbers = np.arange(8).reshape(2, 4).astype(DTYPES[dtype])
+    before, after = (session(m).run(None, {"x": numbers, "y": numbers**2}) for m in (model, write_model(tidied)))
+    np.testing.assert_array_equal(after[0], before[0])
+    return operators(tidied)
+
+
+def test_an_add_in_front_of_a_normalisation_is_not_left_to_be_fused() -> None:
+    assert normed(BLOCK) == ["Neg", "Sum", "LayerNormalization"]
+
+
+@pytest.mark.parametrize(
+    ("body", "dtype"),
+    [
+        (BLOCK, "double"),
+        (BLOCK, "float16"),
+        ("a = Neg(x) b = Add(a, s) z = LayerNormalization<axis = -1>(b, s)", "float"),
+        ("a = Neg(x) b = Add(a, y) z = Softmax<axis = -1>(b)", "float"),
+    ],
+)
+def test_other_sums_stay(body: str, dtype: str) -> None:
+    assert "Sum" not in normed(body, dtype)
 
 
 @pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
