@@ -14,6 +14,7 @@ import onnx
 from mari_onnx.analysis.transfer import RANDOM
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.surgeon import live_nodes
+from mari_onnx.unfused import unfuse
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ KEPT = frozenset({"Dropout", "DequantizeLinear"})
 
 def normalise(graph: Graph) -> Graph:
     """Constants to weights, Identity and inference Dropout bypassed, constant expressions folded, dead code out."""
-    for step in (name_nodes, constants_to_weights, bypass_no_ops, fold_constants, plain_lookups, without_dead_nodes):
+    for step in STEPS:
         graph = step(graph)
     return graph
 
@@ -164,3 +165,7 @@ def without_dead_nodes(graph: Graph) -> Graph:
     nodes = live_nodes(graph.sorted_nodes(), list(graph.outputs))
     needed = {v for n in nodes for v in n.reads} | set(graph.outputs)
     return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})
+
+
+STEPS = (name_nodes, constants_to_weights, unfuse, bypass_no_ops, fold_constants, plain_lookups, without_dead_nodes)
+"""In this order: what is written out may be folded."""

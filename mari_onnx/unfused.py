@@ -1,0 +1,291 @@
+"""Operators that ONNX Runtime's optimizer leaves in a saved graph, as the standard ones that they stand for.
+
+The analysis and the rules know the standard operators. ONNX Runtime fuses them again when it loads the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.infer import TypeInference
+from mari_onnx.ir.dims import fresh
+from mari_onnx.ir.graph import Graph, Node, Weight
+
+CONTRIB = "com.microsoft"
+SMALL = 64
+"""Constants of so few whole numbers may be sizes or axes."""
+
+
+class _KeptError(Exception):
+    """The operator is used in a way that is not written out here: it stays."""
+
+
+def unfuse(graph: Graph) -> Graph:
+    """Writes fused operators out.
+
+    What a fused operator needs of its inputs, their types and ranks, is inferred on the way; one whose inputs are not
+    known stays.
+    """
+    if not any((n.domain, n.op) in FUSED for n in graph.nodes):
+        return graph
+    build = _Build(graph, dict(graph.weights), _Known(graph))
+    nodes: list[Node] = []
+    for node in graph.sorted_nodes():
+        made = build.written_out(node)
+        for one in made:
+            build.known.add(one)
+        nodes += made
+    return Graph(graph.model, graph.opset, graph.inputs, graph.outputs, build.weights, nodes)
+
+
+class _Known:
+    """Types and shapes, as far as they are inferred."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._types = TypeInference(graph.model)
+        self.facts = {name: Fact(w.dtype, w.shape) for name, w in graph.weights.items()}
+        self._numbers = {
+            name: onnx.numpy_helper.from_array(w.load(), name)
+            for name, w in graph.weights.items()
+            if w.dtype == onnx.TensorProto.INT64 and w.size <= SMALL
+        }
+        for name, value in graph.inputs.items():
+            tensor = value.type.tensor_type
+            shape = tuple(d.dim_value if d.HasField("dim_value") else fresh() for d in tensor.shape.dim)
+            self.facts[name] = Fact(tensor.elem_type, shape if tensor.HasField("shape") else None)
+
+    def add(self, node: Node) -> None:
+        inputs = [self.facts.get(v, Fact()) if v else None for v in node.inputs]
+        numbers = {v: self._numbers[v] for v in node.inputs if v in self._numbers}
+        found = self._types.outputs(node, inputs, numbers)
+        self.facts |= {v: Fact(*known) for v, known in zip(node.outputs, found, strict=True) if v}
+
+
+@dataclass
+class _Build:
+    """Writes one operator after the other."""
+
+    graph: Graph
+    weights: dict[str, Weight]
+    known: _Known
+    _made: list[Node] = field(default_factory=list)
+    _source: Node | None = None
+
+    def written_out(self, node: Node) -> list[Node]:
+        write = FUSED.get((node.domain, node.op))
+        if write is None:
+            return [node]
+        self._made, self._source = [], node
+        try:
+            results = write(self, node)
+        except _KeptError:
+            return [node]
+        return [self._renamed(one, dict(zip(results, node.outputs, strict=True))) for one in self._made]
+
+    def _renamed(self, node: Node, names: Mapping[str, str]) -> Node:
+        def named(values: Sequence[str]) -> tuple[str, ...]:
+            return tuple(names.get(v) or v for v in values)
+
+        return Node(node.op, named(node.inputs), named(node.outputs), node.attrs, "", node.name)
+
+    def emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
+        assert self._source is not None
+        stem = self._source.name or self._source.output
+        output = self.graph.unique_name(f"{stem}/{op}")
+        node = Node(op, tuple(inputs), (output,), attrs, "", output)
+        self._made.append(node)
+        self.known.add(node)
+        return output
+
+    def constant(self, value: Any, like: str) -> str:
+        """A number of the element type of a value."""
+        dtype = self.known.facts.get(like, Fact()).dtype
+        if not dtype:
+            raise _KeptError
+        return self.weight(np.array(value, onnx.helper.tensor_dtype_to_np_dtype(dtype)))
+
+    def weight(self, array: np.ndarray) -> str:
+        name = self.graph.unique_name("mari/unfused")
+        self.weights[name] = Weight.of(array)
+        self.known.facts[name] = Fact(self.weights[name].dtype, array.shape)
+        return name
+
+    def rank(self, value: str) -> int:
+        shape = self.known.facts.get(value, Fact()).shape
+        if shape is None:
+            raise _KeptError
+        return len(shape)
+
+    @property
+    def opset(self) -> int:
+        return self.graph.opset
+
+
+Writer = Callable[[_Build, Node], Sequence[str]]
+"""Emits what stands for a node, and returns a value for each of its outputs."""
+
+ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
+    "Relu": (),
+    "Tanh": (),
+    "Sigmoid": (),
+    "Softplus": (),
+    "LeakyRelu": ("alpha",),
+    "Elu": ("alpha",),
+    "HardSigmoid": ("alpha", "beta"),
+}
+"""Activations that are fused, and their attributes in the order in which a convolution lists them."""
+
+
+def _activated(build: _Build, node: Node, value: str, given: Mapping[str, float]) -> str:
+    op = str(node.attrs.get("activation", ""))
+    if op not in (*ACTIVATIONS, ""):
+        raise _KeptError
+    return build.emit(op, [value], **given) if op else value
+
+
+def _gemm(build: _Build, node: Node) -> Sequence[str]:
+    attrs = {k: v for k, v in node.attrs.items() if k in ("alpha", "beta", "transA", "transB")}
+    names = ACTIVATIONS.get(str(node.attrs.get("activation", "")), ())
+    given = {n: node.attrs[f"activation_{n}"] for n in names if f"activation_{n}" in node.attrs}
+    return [_activated(build, node, build.emit("Gemm", node.inputs, **attrs), given)]
+
+
+def _conv(build: _Build, node: Node) -> Sequence[str]:
+    attrs = {k: v for k, v in node.attrs.items() if k not in ("activation", "activation_params")}
+    names = ACTIVATIONS.get(str(node.attrs.get("activation", "")), ())
+    given = dict(zip(names, node.attrs.get("activation_params", ()), strict=False))
+    total = build.emit("Conv", node.inputs[:3], **attrs)
+    if node.has_input(3):
+        total = build.emit("Add", [total, node.inputs[3]])
+    return [_activated(build, node, total, given)]
+
+
+def _matmul(build: _Build, node: Node) -> Sequence[str]:
+    operands = [_turned(build, node, value, side) for value, side in zip(node.inputs, "AB", strict=True)]
+    product = build.emit("MatMul", operands)
+    scale = float(node.attrs.get("alpha", 1.0))
+    return [product if scale == 1.0 else build.emit("Mul", [product, build.constant(scale, node.inputs[0])])]
+
+
+def _turned(build: _Build, node: Node, value: str, side: str) -> str:
+    """An operand with its last axes exchanged, and its first axis behind those of the batch, as attributes say."""
+    swapped, batched = (bool(node.attrs.get(f"{name}{side}", 0)) for name in ("trans", "transBatch"))
+    if not swapped and not batched:
+        return value
+    rank = build.rank(value)
+    order = list(range(rank))
+    if batched and rank > 2:
+        order = [*order[1:-1], 0, rank - 1]
+    if swapped and rank > 1:
+        order[-2:] = [order[-1], order[-2]]
+    return build.emit("Transpose", [value], perm=order)
+
+
+def _gelu_of(build: _Build, value: str) -> str:
+    if build.opset >= 20:
+        return build.emit("Gelu", [value])
+    scaled = build.emit("Div", [value, build.constant(math.sqrt(2.0), value)])
+    shifted = build.emit("Add", [build.emit("Erf", [scaled]), build.constant(1.0, value)])
+    return build.emit("Mul", [build.emit("Mul", [value, shifted]), build.constant(0.5, value)])
+
+
+def _gelu(build: _Build, node: Node) -> Sequence[str]:
+    return [_gelu_of(build, node.inputs[0])]
+
+
+def _bias_gelu(build: _Build, node: Node) -> Sequence[str]:
+    return [_gelu_of(build, build.emit("Add", node.inputs))]
+
+
+def _fast_gelu(build: _Build, node: Node) -> Sequence[str]:
+    value = build.emit("Add", node.inputs) if node.has_input(1) else node.inputs[0]
+    cube = build.emit("Mul", [build.emit("Mul", [value, value]), value])
+    inner = build.emit("Add", [value, build.emit("Mul", [cube, build.constant(0.044715, value)])])
+    bent = build.emit("Tanh", [build.emit("Mul", [inner, build.constant(math.sqrt(2.0 / math.pi), value)])])
+    half = build.emit("Mul", [value, build.constant(0.5, value)])
+    return [build.emit("Mul", [half, build.emit("Add", [bent, build.constant(1.0, value)])])]
+
+
+def _quick_gelu(build: _Build, node: Node) -> Sequence[str]:
+    value, slope = node.inputs[0], float(node.attrs.get("alpha", 1.702))
+    inner = value if slope == 1.0 else build.emit("Mul", [value, build.constant(slope, value)])
+    return [build.emit("Mul", [value, build.emit("Sigmoid", [inner])])]
+
+
+def _skip_layer_norm(build: _Build, node: Node) -> Sequence[str]:
+    """LayerNorm(input + skip + bias), and the sum itself as the fourth output."""
+    bias = [node.inputs[4]] if node.has_input(4) else []
+    total = _skipped(build, node, bias)
+    shift = [node.inputs[3]] if node.has_input(3) else []
+    epsilon = float(node.attrs.get("epsilon", 1e-12))
+    if build.opset >= 17:
+        normal = build.emit("LayerNormalization", [total, node.inputs[2], *shift], axis=-1, epsilon=epsilon)
+        return _with_sum(node, normal, total)
+    centred = build.emit("Sub", [total, _mean(build, total)])
+    normal = build.emit("Mul", [_scaled(build, centred, epsilon), node.inputs[2]])
+    return _with_sum(node, build.emit("Add", [normal, *shift]) if shift else normal, total)
+
+
+def _skip_rms_norm(build: _Build, node: Node) -> Sequence[str]:
+    total = _skipped(build, node, [node.inputs[3]] if node.has_input(3) else [])
+    normal = _scaled(build, total, float(node.attrs.get("epsilon", 1e-12)))
+    return _with_sum(node, build.emit("Mul", [normal, node.inputs[2]]), total)
+
+
+def _rms_norm(build: _Build, node: Node) -> Sequence[str]:
+    """SimplifiedLayerNormalization, which ONNX Runtime keeps in the standard domain."""
+    axis = int(node.attrs.get("axis", -1))
+    if any(node.outputs[1:]) or axis not in (-1, build.rank(node.inputs[0]) - 1):
+        raise _KeptError
+    normal = _scaled(build, node.inputs[0], float(node.attrs.get("epsilon", 1e-5)))
+    return [build.emit("Mul", [normal, node.inputs[1]]), *node.outputs[1:]]
+
+
+def _skipped(build: _Build, node: Node, bias: Sequence[str]) -> str:
+    if any(node.outputs[1:3]):
+        raise _KeptError  # mean and deviation are for training
+    total = build.emit("Add", [*node.inputs[:2]])
+    return build.emit("Add", [total, *bias]) if bias else total
+
+
+def _with_sum(node: Node, normal: str, total: str) -> Sequence[str]:
+    return [normal, "", "", total][: len(node.outputs)]
+
+
+def _scaled(build: _Build, value: str, epsilon: float) -> str:
+    """A value over the root of the mean of its squares."""
+    squares = _mean(build, build.emit("Mul", [value, value]))
+    root = build.emit("Sqrt", [build.emit("Add", [squares, build.constant(epsilon, value)])])
+    return build.emit("Div", [value, root])
+
+
+def _mean(build: _Build, value: str) -> str:
+    if build.opset < 18:
+        return build.emit("ReduceMean", [value], axes=[-1], keepdims=1)
+    return build.emit("ReduceMean", [value, build.weight(np.array([-1], np.int64))], keepdims=1)
+
+
+def _contrib() -> Iterator[tuple[str, Writer]]:
+    yield "FusedGemm", _gemm
+    yield "FusedConv", _conv
+    yield from ((op, _matmul) for op in ("FusedMatMul", "TransposeMatMul"))
+    yield "Gelu", _gelu
+    yield "BiasGelu", _bias_gelu
+    yield "FastGelu", _fast_gelu
+    yield "QuickGelu", _quick_gelu
+    yield "SkipLayerNormalization", _skip_layer_norm
+    yield "SkipSimplifiedLayerNormalization", _skip_rms_norm
+
+
+FUSED: Mapping[tuple[str, str], Writer] = {
+    **{(CONTRIB, op): write for op, write in _contrib()},
+    ("", "SimplifiedLayerNormalization"): _rms_norm,
+}
+"""By domain and operator."""

@@ -1,0 +1,146 @@
+"""Operators of ONNX Runtime's own are written out, and the result is what the runtime makes of the fused ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from mari_onnx import optimize
+from mari_onnx.ir import read_graph, write_model
+from mari_onnx.unfused import unfuse
+from models.catalog import Exported
+from tests.committed import MODELS, users_of
+from tests.patterns.support import session
+
+CONTRIB = "com.microsoft"
+FLOAT = TensorProto.FLOAT
+
+
+def single(
+    op: str, shapes: list[tuple[int, ...]], outputs: int = 1, opset: int = 17, dtype: int = FLOAT, **attrs: object
+):
+    """A model of one fused operator, and feeds for it."""
+    names = [f"x{k}" if shape else "" for k, shape in enumerate(shapes)]
+    made = [f"y{k}" if k in (0, outputs - 1) else "" for k in range(outputs)]
+    node = helper.make_node(op, names, made, name="fused", domain=CONTRIB, **attrs)
+    kind = helper.tensor_dtype_to_np_dtype(dtype)
+    random = np.random.default_rng(0)
+    feeds = {n: random.normal(size=s).astype(kind) for n, s in zip(names, shapes, strict=True) if n}
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info(n, dtype, a.shape) for n, a in feeds.items()],
+        [onnx.ValueInfoProto(name=v) for v in made if v],
+    )
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(CONTRIB, 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=9), feeds
+
+
+def assert_written_out(model: onnx.ModelProto, feeds: dict[str, np.ndarray], tolerance: float = 1e-5) -> None:
+    result = write_model(unfuse(read_graph(model)))
+    assert all(not node.domain for node in result.graph.node)
+    before, after = (session(m).run(None, feeds) for m in (model, result))
+    for left, right in zip(before, after, strict=True):
+        np.testing.assert_allclose(right, left, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
+@pytest.mark.parametrize("attrs", [{}, {"transB": 1, "alpha": 0.5}, {"transA": 1, "beta": 2.0}])
+def test_fused_gemm(activation: str, attrs: dict[str, float]) -> None:
+    left = (4, 3) if attrs.get("transA") else (3, 4)
+    right = (5, 4) if attrs.get("transB") else (4, 5)
+    more = {"activation_alpha": 0.3} if activation == "LeakyRelu" else {}
+    assert_written_out(*single("FusedGemm", [left, right, (5,)], activation=activation, **attrs, **more))
+
+
+@pytest.mark.parametrize("swap", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_fused_matmul(swap: tuple[int, int], rank: int) -> None:
+    batch = (2, 6)[: rank - 2]
+    left, right = (3, 4), (4, 5)
+    shapes = [(*batch, *(s[::-1] if turn else s)) for s, turn in zip((left, right), swap, strict=True)]
+    assert_written_out(*single("FusedMatMul", shapes, transA=swap[0], transB=swap[1], alpha=0.25))
+
+
+@pytest.mark.parametrize(
+    ("attrs", "left", "right"),
+    [
+        ({"transBatchA": 1}, (3, 2, 6, 4), (2, 6, 4, 5)),
+        ({"transBatchB": 1}, (2, 6, 3, 4), (4, 2, 6, 5)),
+        ({"transBatchA": 1, "transBatchB": 1}, (3, 2, 6, 4), (4, 2, 6, 5)),
+        ({"transBatchA": 1, "transA": 1}, (4, 2, 6, 3), (2, 6, 4, 5)),
+        ({"transBatchB": 1, "transB": 1}, (2, 6, 3, 4), (5, 2, 6, 4)),
+    ],
+)
+def test_fused_matmul_whose_batch_lies_behind(
+    attrs: dict[str, int], left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    assert_written_out(*single("FusedMatMul", [left, right], **attrs))
+
+
+@pytest.mark.parametrize("opset", [13, 17, 20])
+@pytest.mark.parametrize(
+    ("op", "shapes"),
+    [
+        ("Gelu", [(2, 8)]),
+        ("BiasGelu", [(2, 8), (8,)]),
+        ("FastGelu", [(2, 8), (8,)]),
+        ("FastGelu", [(2, 8)]),
+        ("QuickGelu", [(2, 8)]),
+    ],
+)
+def test_activations(op: str, shapes: list[tuple[int, ...]], opset: int) -> None:
+    assert_written_out(*single(op, shapes, opset=opset))
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("shapes", [[(8,)], [(8,), (8,)], [(8,), (8,), (8,)], [(8,), (), (8,)]])
+def test_skip_layer_normalization(shapes: list[tuple[int, ...]], outputs: int, opset: int) -> None:
+    model, feeds = single("SkipLayerNormalization", [(2, 3, 8), (2, 3, 8), *shapes], outputs, opset, epsilon=1e-5)
+    assert_written_out(model, feeds)
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_skip_simplified_layer_normalization(outputs: int) -> None:
+    shapes = [(2, 3, 8), (2, 3, 8), (8,), (8,)]
+    assert_written_out(*single("SkipSimplifiedLayerNormalization", shapes, outputs, epsilon=1e-5))
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_fused_conv(added: bool) -> None:
+    shapes = [(2, 3, 9), (4, 3, 3), (4,), *([(2, 4, 9)] if added else [])]
+    assert_written_out(*single("FusedConv", shapes, activation="Relu", kernel_shape=[3], pads=[1, 1]))
+
+
+def test_what_is_not_known_stays() -> None:
+    model, _ = single("FusedGemm", [(3, 4), (4, 5), (5,)], activation="Relu")
+    model.graph.node[0].attribute[0].s = b"Celu"
+    assert [n.op for n in unfuse(read_graph(model)).nodes] == ["FusedGemm"]
+    model, _ = single("SkipLayerNormalization", [(2, 3, 8), (2, 3, 8), (8,)])
+    model.graph.node[0].output.extend(["mean"])
+    assert [n.op for n in unfuse(read_graph(model)).nodes] == ["SkipLayerNormalization"]
+
+
+SAVED = [m for m in MODELS if m.name.endswith("ts17")]
+
+
+@pytest.mark.parametrize("meta", SAVED, ids=lambda meta: meta.name)
+def test_a_graph_that_the_runtime_saved_is_optimized_like_the_export(meta: Exported, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "saved.onnx")
+    onnxruntime.InferenceSession(str(meta.path), options, providers=["CPUExecutionProvider"])
+    saved = onnx.load(tmp_path / "saved.onnx")
+    export = optimize(meta.path, users_of(meta), verify=False).report
+    result = optimize(saved, users_of(meta), batches=(5,) if meta.fixed_batch is None else (meta.fixed_batch,), seeds=1)
+    assert result.verification is not None
+    assert result.verification.passed
+    assert not any(node.domain == CONTRIB for node in result.model.graph.node)
+    assert result.report.after.flops <= 1.1 * export.after.flops
