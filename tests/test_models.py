@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +14,7 @@ import onnxruntime
 import pytest
 
 import mari_onnx
-from models import ARCHITECTURES, KERAS, catalog, published_layer
+from models import ARCHITECTURES, KERAS, catalog, export, published_layer
 from models.catalog import Exported, Feeds, Spec
 
 MODELS = catalog.exported()
@@ -103,6 +105,42 @@ def test_sides_follow_from_names(meta: Exported) -> None:
         (stacked,) = meta.inputs
         of_user = [range(c["start"], c["end"]) for c in stacked["columns"] if c["side"] == "user"]
         assert meta.user_columns == tuple(number for columns in of_user for number in columns)
+
+
+# ----------------------------------------------------------- the command --
+
+
+def test_export_says_what_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("models.")]:
+        monkeypatch.delitem(sys.modules, name)  # some may have found what is missing below
+    for name in ("torch", "keras"):
+        monkeypatch.setitem(sys.modules, name, None)
+    command = importlib.import_module("models.export")
+    assert command.main(["dcn", "keras_din", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    assert said.err.splitlines() == [
+        "dcn_ts17: needs torch, which is not installed",
+        "dcn_dyn: needs torch, which is not installed",
+        "keras_din_tf17: needs keras, which is not installed",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["wide_deeep"], "no such architecture: wide_deeep"),
+        (["--size", "industrial"], "--size industrial needs --out"),
+        (["keras_din", "--exporter", "ts"], "none of keras_din goes through ts"),
+    ],
+)
+def test_export_refuses(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        export.main(arguments)
+    assert message in capsys.readouterr().err
 
 
 # -------------------------------------------------------------- the runs --
