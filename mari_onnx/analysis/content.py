@@ -15,8 +15,8 @@ from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir.dims import difference, simplified
 from mari_onnx.ir.graph import Node
 
-MAX_ITEMS = 64
-"""Larger values are data, not sizes."""
+MAX_ITEMS = 2048
+"""Larger values are data, not sizes; among the smaller ones are lists of all pairs of a few dozen fields."""
 
 INTEGERS = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL})
 
@@ -51,6 +51,8 @@ def _each(function: Callable[..., Any]) -> Evaluate:
 
     def evaluate(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
         arrays = [_given(v) for v in values]
+        if int(np.prod(np.broadcast_shapes(*(np.shape(a) for a in arrays)))) > MAX_ITEMS:
+            raise _UnknownContentError
         result = ufunc(function, len(arrays), 1)(*arrays)
         return (np.asarray(result, dtype=object),)
 
@@ -198,7 +200,7 @@ def _one_hot(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.nda
     """PyTorch writes the repeats of a single axis as a OneHot of (1, n)."""
     indices, depth = _integers(values[0]), _integers(values[1])[0]
     off, on = _given(values[2])
-    if np.ndim(_given(values[0])) != 1 or _axis(node, -1) not in (-1, 1) or depth > MAX_ITEMS:
+    if np.ndim(_given(values[0])) != 1 or _axis(node, -1) not in (-1, 1) or len(indices) * depth > MAX_ITEMS:
         raise _UnknownContentError
     rows = np.full((len(indices), depth), off, dtype=object)
     for row, index in zip(rows, indices, strict=True):
