@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -82,13 +83,13 @@ Reader = Callable[[Node, Sequence[Mask], str, Colours], "Mask | None"]
 
 
 def _elementwise(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:
-    return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*inputs)))
+    return np.asarray(reduce(np.logical_and, inputs))
 
 
 def _concat(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:
     axis = int(node.attrs["axis"]) % inputs[0].ndim
     sizes = [(colours.sizes(v) or ())[axis] for v in node.inputs]
-    wide = np.broadcast_shapes(*((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in inputs))
+    wide = reduce(np.broadcast_shapes, ((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in inputs))
     if colours.is_candidates(value, axis) or math.prod(wide) * sum(sizes) > MAX_ENTRIES:
         return None
     shapes = [(*wide[:axis], size, *wide[axis + 1 :]) for size in sizes]

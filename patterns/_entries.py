@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import onnx
@@ -121,7 +122,7 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
         inputs: What is known of each input.
     """
     given = [x.to_rank(rank) for x in inputs]
-    shape = np.broadcast_shapes(*(x.state.shape for x in given))
+    shape = reduce(np.broadcast_shapes, (x.state.shape for x in given))
     if math.prod(shape) > MAX_ENTRIES:
         return None
     states = [np.broadcast_to(x.state, shape) for x in given]

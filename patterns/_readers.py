@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import onnx
@@ -104,7 +105,7 @@ def _concat(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
     sizes = [(at.fact(v).shape or ())[axis] for v in node.inputs if v]
     if any(not isinstance(size, int) for size in sizes):
         return None
-    wide = np.broadcast_shapes(*((*x.state.shape[:axis], 1, *x.state.shape[axis + 1 :]) for x in inputs))
+    wide = reduce(np.broadcast_shapes, ((*x.state.shape[:axis], 1, *x.state.shape[axis + 1 :]) for x in inputs))
     if math.prod(wide) * sum(sizes) > MAX_ENTRIES:
         return None
     shapes = [(*wide[:axis], size, *wide[axis + 1 :]) for size in sizes]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.patterns._orders import Orders, arrangement, axis_joined, orders_from, reordered, wanted_by
 from mari_onnx.patterns._parts import joined, mixed_parts, runs_of
@@ -74,7 +75,8 @@ def _built(node: Node, orders: Orders, made: dict[str, str], at: Workspace) -> l
 
 def _joined_anew(node: Node, axis: int, orders: Orders, made: dict[str, str], at: Workspace) -> str:
     places = arrangement(node, orders.places, at)
-    assert places is not None
+    if places is None:
+        raise RuleError("its parts cannot be put in that order")
     values = [made.get(v, v) for v in (node.inputs[index] for index in places)]
     first = next((i for i, v in enumerate(values) if not at.is_user(v)), len(values))
     leading = [joined(values[:first], axis, at)] if first else []

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.soundness.generate import B, Builder, Draw, Generated, Setting, Size, Value, add_input, finished
 from tests.soundness.layout_blocks import FAMILIES
+from tests.soundness.ranker_blocks import RANKERS
 
 OPSETS = (12, 13, 17, 18, 21)
 
@@ -17,10 +18,11 @@ def random_model(draw: Draw) -> Generated:
     builder = Builder(draw, setting, np.random.default_rng(draw(1000)))
     _add_inputs(builder)
     wanted = 5 + draw(30)
+    families = builder.pick([FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS], [RANKERS, RANKERS, FAMILIES[0]]])
     for _ in range(3 * wanted):
         if len(builder.nodes) >= wanted:
             break
-        builder.pick(builder.pick(FAMILIES))(builder)
+        builder.pick(builder.pick(families))(builder)
     return finished(builder, _outputs(builder))
 
 

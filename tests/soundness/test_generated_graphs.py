@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from unittest import mock
+
 import numpy as np
 import onnx
-from hypothesis import assume, given
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import mari_onnx
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite import engine
+from tests.patterns.support import keeping_everything
 from tests.soundness.generate import Generated
 from tests.soundness.judge import NotRunnableError, Runner, difference
 from tests.soundness.models import random_model
@@ -35,9 +42,22 @@ def test_result_equals_the_original_on_many(random: object) -> None:
         check(random_model(random.randrange))  # type: ignore[attr-defined]
 
 
-def check(generated: Generated) -> None:
+@pytest.mark.parametrize("rule", [rule.name for rule in RULES])
+@settings(max_examples=8)
+@given(random=st.randoms(use_true_random=False))
+def test_each_rule_alone_wherever_it_matches(rule: str, random: object) -> None:
+    others = [other.name for other in RULES if other.name != rule]
+    with (
+        keeping_everything(),
+        mock.patch.object(engine, "TRIALS_PER_NODE", 0),
+        mock.patch.object(engine, "MAX_FOLLOWING", 60),
+    ):
+        check(random_model(random.randrange), disable=others)  # type: ignore[attr-defined]
+
+
+def check(generated: Generated, disable: Sequence[str] = ()) -> None:
     original = Runner(generated.model)
-    result = mari_onnx.optimize(generated.model, user_inputs=generated.user_inputs, verify=False)
+    result = mari_onnx.optimize(generated.model, user_inputs=generated.user_inputs, verify=False, disable=list(disable))
     narrowed_inputs(generated, result.model)
     optimized = Runner(result.model)
     for batch in generated.batches():
