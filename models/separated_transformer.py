@@ -30,7 +30,7 @@ class Config:
     chunks: int = 4
     item_numbers: int = 8
     heads: int = 2
-    layers: int = 2
+    layers: int = 3
     hidden: tuple[int, ...] = (16,)
 
     @property

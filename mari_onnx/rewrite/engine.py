@@ -26,7 +26,7 @@ from mari_onnx.rewrite.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
-MAX_DEPTH = 40
+MAX_DEPTH = 120
 MAX_FOLLOWING = 1000
 """Trials within one outermost trial; behind that, nothing new is followed."""
 EARLY_LOSS = 2.0
