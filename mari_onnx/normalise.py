@@ -13,6 +13,7 @@ import onnx
 
 from mari_onnx.analysis.transfer import RANDOM
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.proto import constant_value
 from mari_onnx.ir.surgeon import live_nodes
 from mari_onnx.unfused import unfuse
 
@@ -52,22 +53,12 @@ def constants_to_weights(graph: Graph) -> Graph:
     """Turns Constant nodes into weights."""
     weights, nodes = dict(graph.weights), []
     for node in graph.nodes:
-        array = _constant_value(node)
+        array = constant_value(node)
         if array is None:
             nodes.append(node)
         else:
             weights[node.output] = Weight.of(array)
     return rebuilt(graph, nodes, weights)
-
-
-def _constant_value(node: Node) -> np.ndarray | None:
-    if node.op != "Constant" or node.domain or len(node.attrs) != 1:
-        return None
-    ((name, value),) = node.attrs.items()
-    if name == "value" and value.data_location != onnx.TensorProto.EXTERNAL:
-        return onnx.numpy_helper.to_array(value)
-    dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
-    return np.array(value, dtypes[name]) if name in dtypes else None
 
 
 def bypass_no_ops(graph: Graph) -> Graph:

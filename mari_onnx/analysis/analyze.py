@@ -10,6 +10,7 @@ import networkx as nx
 import numpy as np
 import onnx
 
+from mari_onnx.analysis.bodies import CONTROL_FLOW, UnprovenError, body_facts
 from mari_onnx.analysis.content import MAX_ITEMS, evaluate
 from mari_onnx.analysis.facts import CandidateAxis, Content, Fact, Shape, Side
 from mari_onnx.analysis.infer import TypeInference
@@ -18,6 +19,7 @@ from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
 from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, substitute, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.proto import constant_value
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,10 @@ class Judge:
         return bool(dtype) and self._types.accepts("Expand", dtype) and self._types.accepts("Tile", dtype)
 
     def weight_fact(self, name: str) -> Fact:
-        weight = self._graph.weights[name]
+        return self.constant_fact(self._graph.weights[name])
+
+    def constant_fact(self, weight: Weight) -> Fact:
+        """The fact of a constant."""
         return Fact(weight.dtype, weight.shape, content=_weight_content(weight))
 
     def facts(self, node: Node, inputs: tuple[Fact | None, ...], captures: tuple[Fact, ...]) -> tuple[Fact, ...]:
@@ -71,6 +76,8 @@ class Judge:
             captures: Facts of the values its subgraphs read.
         """
         given = [f for f in inputs if f is not None] + list(captures)
+        if node.op in CONTROL_FLOW and not node.domain and any(f.axis is not None for f in given):
+            return self._control_flow(node, inputs, captures)
         types = self._types.outputs(node, inputs, self._data(node, inputs))
         dtypes = [t for t, _ in types]
         shapes = self._shapes(node, inputs, [s for _, s in types])
@@ -86,6 +93,36 @@ class Judge:
             fact = Fact(dtypes[index], shapes[index], request=request, item=item, content=contents[index])
             result.append(self._completed(fact, answer, varies, sized))
         return tuple(result)
+
+    def _control_flow(
+        self, node: Node, inputs: tuple[Fact | None, ...], captures: tuple[Fact, ...]
+    ) -> tuple[Fact, ...]:
+        try:
+            return body_facts(self, node, inputs, captures)
+        except UnprovenError as problem:
+            reason = f"{node.where()}: {problem}"
+        except Exception as error:  # a body of a kind that we did not foresee must not break the user's run
+            _log.warning("internal error in the body of %s: %r", node.where(), error)
+            reason = f"{node.where()}: internal error: {error!r}"
+        given = [f for f in inputs if f is not None] + list(captures)
+        request, item = any(f.request for f in given), any(f.item for f in given)
+        first = next((f.opaque for f in given if f.opaque), reason)
+        return tuple(Fact(request=request, item=item, opaque=first) for _ in node.outputs)
+
+    def facts_inside(self, node: Node, inputs: tuple[Fact | None, ...], captures: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        """The facts of a node of a body, which has to run for one candidate just as it is written.
+
+        Raises:
+            UnprovenError: It would have to be changed.
+        """
+        constant = constant_value(node)
+        if constant is not None:
+            return (self.constant_fact(Weight.of(constant)),)
+        found = self.facts(node, inputs, captures)
+        placed = any(f.axis is not None for f in found) and not node.domain and node.op in TRANSFERS
+        if placed and self.claim(node, inputs, tuple(f.shape for f in found)).changes:
+            raise UnprovenError(f"its body has numbers of rows written into {node.where()}")
+        return found
 
     def _shapes(self, node: Node, inputs: tuple[Fact | None, ...], inferred: list[Shape | None]) -> list[Shape | None]:
         """Sizes of the outputs.
@@ -105,6 +142,8 @@ class Judge:
 
     def claim(self, node: Node, inputs: tuple[Fact | None, ...], shapes: tuple[Shape | None, ...]) -> Claim:
         """What the table says of a node, with the changes that one candidate needs."""
+        if node.op in CONTROL_FLOW:
+            return Claim(())
         return TRANSFERS[node.op](Call(node, self._graph.opset, inputs, shapes, self.batch))
 
     def _claim(

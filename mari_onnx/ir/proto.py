@@ -125,6 +125,17 @@ def _attribute(attribute: AttributeProto) -> Any:
     return value if isinstance(value, single) else list(value)
 
 
+def constant_value(node: Node) -> np.ndarray | None:
+    """The numbers of a Constant node, where they lie in the model itself and are no strings."""
+    if node.op != "Constant" or node.domain or len(node.attrs) != 1:
+        return None
+    ((name, value),) = node.attrs.items()
+    if name == "value" and value.data_location != onnx.TensorProto.EXTERNAL:
+        return onnx.numpy_helper.to_array(value)
+    dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+    return np.array(value, dtypes[name]) if name in dtypes else None
+
+
 def read_weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
     """A weight whose numbers are read when they are asked for."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from mari_onnx.analysis.facts import CandidateAxis, Fact
 from mari_onnx.analysis.transfer import Change, SetAttribute, SetEntry, SetInput
 from mari_onnx.errors import RuleError
+from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.dims import Dim, same
 from mari_onnx.ir.graph import Node
 
@@ -49,11 +50,11 @@ class Lifting:
         used = [f for name, f in zip(node.outputs, facts, strict=True) if name]
         if node.domain or node.op in ("Shape", "Size") or any(f.opaque or (f.axis and f.varies) for f in used):
             return False
-        if any(known[v].axis is not None and v not in singles for v in node.inputs if v):
+        if any(known[v].axis is not None and v not in singles for v in node.reads):
             return False
         if not all(self.can_repeat(f) for f in used if f.is_user):
             return False
-        return any(f.is_user for f in used) or any(v in singles for v in node.inputs)
+        return any(f.is_user for f in used) or any(v in singles for v in node.reads)
 
     def is_repetition(self, node: Node) -> bool:
         """Whether the node itself does nothing but repeat a value for every candidate."""
@@ -83,6 +84,8 @@ class Lifting:
         given = tuple(workspace.facts[v] if v else None for v in node.inputs)
         claim = workspace.judge.claim(node, given, tuple(f.shape for f in facts))
         single = replace(node, inputs=tuple(workspace.single(v) for v in node.inputs), rule=node.rule or BROADCAST_RULE)
+        for value in node.captures:
+            single = reading_instead(single, value, workspace.single(value))
         for change in claim.changes:
             single = self._changed(single, change)
         names = []
