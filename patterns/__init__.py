@@ -9,6 +9,7 @@ from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.candidate_rows import CandidateRows
 from mari_onnx.patterns.chained_products import ChainedProducts
 from mari_onnx.patterns.chosen_columns import ChosenColumns
+from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_group import ConcatGroup
@@ -25,6 +26,7 @@ from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
@@ -49,6 +51,7 @@ RULES: tuple[Rule[Any], ...] = (
     PairwiseProducts(),
     EinsumMatMul(),
     ThinProduct(),
+    ConcatEinsum(),
     Experts(),
     FoldIntoWeight(),
     LinearSplit(),
@@ -60,6 +63,7 @@ RULES: tuple[Rule[Any], ...] = (
     SplitMixing(),
     ConcatTokens(),
     ConcatLookup(),
+    MaskedColumns(),
     ConcatElementwise(),
     ConcatLayout(),
     ConcatRowwise(),

@@ -130,3 +130,13 @@ def weight_rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: W
         return np.take(array, index, axis=axis)
 
     return at.cached_weight(("rows", weight, axis, tuple(pieces)), rows, f"{weight}/part")
+
+
+def taken(parts: Parts, start: int, size: int, at: Workspace) -> str:
+    """The entries from ``start`` on, out of the parts they lie in."""
+    pieces = []
+    for value, offset, length in parts:
+        first, last = max(start, offset), min(start + size, offset + length)
+        if first < last:
+            pieces.append(cut(value, parts.axis, first - offset, last - first, at))
+    return joined(pieces, parts.axis, at)

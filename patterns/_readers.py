@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -9,7 +10,9 @@ from functools import reduce
 import numpy as np
 import onnx
 
+from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
     MASK,
@@ -46,12 +49,27 @@ def _layer(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | No
     return anything(_rank(node, at), PLAIN) if tame else None
 
 
+def _smooth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """An activation that grows no faster than what goes in."""
+    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else None
+
+
+def _truth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """A comparison: true or false, whatever it compares."""
+    found = _elementwise(node, inputs, at)
+    if found is None:
+        return anything(_rank(node, at), PLAIN)
+    return Entries(np.where(found.state == NUMBER, NUMBER, PLAIN).astype(np.int8), found.number)
+
+
 def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     x, to = inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"]))
     kind = as_known(to)
     if kind is None or (kind.kind == "i" and x.number.dtype.kind != "b"):
         return None  # fractions, and numbers that do not fit
     state = x.state if kind.kind == "f" else np.where(x.state == NUMBER, NUMBER, UNKNOWN)
+    if kind.kind == "f" and at.fact(node.inputs[0]).dtype == onnx.TensorProto.BOOL:
+        state = np.where(x.state == UNKNOWN, PLAIN, x.state)  # 0 or 1
     return Entries(state.astype(np.int8), x.number.astype(to).astype(kind))
 
 
@@ -66,13 +84,37 @@ def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries 
 
 
 def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
-    """Axes of size 1 come and go; other changes of layout are not followed."""
+    """Axes along which nothing differs stay so; the others must have known sizes."""
     before, after, x = at.fact(node.inputs[0]).shape or (), at.fact(node.output).shape or (), inputs[0]
-    if [d for d in before if d != 1] != [d for d in after if d != 1]:
+    if x.state.size == 1:
+        return x.map(lambda a: a.reshape((1,) * len(after)))
+    wide: list[int] = []
+    sizes: list[int] = []
+    for old, new in aligned(before, after):
+        if all(x.state.shape[axis] == 1 for axis in old):
+            wide += [1] * len(old)
+            sizes += [1] * len(new)
+        elif all(isinstance(d, int) for d in (*(before[a] for a in old), *(after[a] for a in new))):
+            wide += [before[axis] for axis in old]
+            sizes += [after[axis] for axis in new]
+        else:
+            return None
+    if math.prod(wide) > MAX_ENTRIES:
         return None
-    kept = iter([size for size, d in zip(x.state.shape, before, strict=True) if d != 1])
-    sizes = [1 if d == 1 else next(kept) for d in after]
-    return x.map(lambda a: a.reshape(sizes))
+    return x.map(lambda a: np.broadcast_to(a, wide).reshape(sizes))
+
+
+def aligned(before: Shape, after: Shape) -> list[tuple[range, range]]:
+    """Neighbouring axes of two layouts that hold the same entries in the same order."""
+    cuts = [(0, 0)]
+    for old in range(1, len(before) + 1):
+        size = product(before[:old])
+        new = next((n for n in range(cuts[-1][1] + 1, len(after) + 1) if same(product(after[:n]), size)), None)
+        if new is not None:
+            cuts.append((old, new))
+    # What is left has no entries of its own: axes of size 1.
+    cuts[-1 if len(cuts) > 1 else len(cuts) :] = [(len(before), len(after))]
+    return [(range(a, c), range(b, d)) for (a, b), (c, d) in itertools.pairwise(cuts)]
 
 
 def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -86,6 +128,27 @@ def _filled(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
     if filling is None or any(not isinstance(d, int) for d in shape) or not 0 < math.prod(shape) <= MAX_ENTRIES:
         return None
     return filling.map(lambda x: np.broadcast_to(x.reshape(()), shape))
+
+
+def _padded(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """What is put around is a number."""
+    rank, x = _rank(node, at), inputs[0]
+    pads = at.integers(node.inputs[1]) if len(node.inputs) > 1 else node.attrs.get("pads")
+    axes = at.integers(node.inputs[3]) if node.has_input(3) else tuple(range(rank))
+    filling = at.constant(node.inputs[2]) if node.has_input(2) else np.array(node.attrs.get("value", 0.0))
+    if pads is None or axes is None or filling is None or node.attrs.get("mode", "constant") != "constant":
+        return None
+    widths = [(0, 0)] * rank
+    for axis, before, after in zip(axes, pads, pads[len(axes) :], strict=False):
+        widths[axis % rank] = (int(before), int(after))
+    before = at.fact(node.inputs[0]).shape or ()
+    if any(b < 0 or a < 0 or (b + a and not isinstance(d, int)) for (b, a), d in zip(widths, before, strict=True)):
+        return None
+    wide = [d if any(w) else size for w, d, size in zip(widths, before, x.state.shape, strict=True)]
+    if math.prod(size + sum(w) for size, w in zip(wide, widths, strict=True)) > MAX_ENTRIES:
+        return None
+    state = np.pad(np.broadcast_to(x.state, wide), widths, constant_values=NUMBER)
+    return Entries(state, np.pad(np.broadcast_to(x.number, wide), widths, constant_values=filling.item()))
 
 
 def _triangle(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -152,6 +215,8 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
 
 READERS: Mapping[str, Reader] = {
     **dict.fromkeys(FUNCTIONS, _elementwise),
+    **dict.fromkeys(("Not", "And", "Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "IsNaN"), _truth),
+    **dict.fromkeys(("Gelu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Mish", "HardSwish"), _smooth),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization"), _layer),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
     "Cast": _cast,
@@ -160,6 +225,7 @@ READERS: Mapping[str, Reader] = {
     "Expand": _expand,
     "Concat": _concat,
     "ConstantOfShape": _filled,
+    "Pad": _padded,
     "Trilu": _triangle,
     "Slice": _slice,
     "Softmax": _softmax,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, cut, joined, parts_of
+from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -51,10 +51,10 @@ class Pick(Rule[Pieces]):
 
     def rewrite(self, node: Node, found: Pieces, at: Workspace) -> Sequence[str]:
         if node.op != "Gather":
-            return [_taken(found.parts, start, size, at) for start, size in found.ranges]
+            return [taken(found.parts, start, size, at) for start, size in found.ranges]
         if found.drop:
             return [_entry(found.parts, found.ranges[0][0], at)]
-        return [joined([_taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)]
+        return [joined([taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)]
 
 
 def _entry(parts: Parts, index: int, at: Workspace) -> str:
@@ -63,16 +63,6 @@ def _entry(parts: Parts, index: int, at: Workspace) -> str:
     if size == 1:
         return at.squeeze(value, [parts.axis])
     return at.emit("Gather", [value, at.weight(np.array(index - offset, np.int64))], axis=parts.axis)
-
-
-def _taken(parts: Parts, start: int, size: int, at: Workspace) -> str:
-    """The entries from ``start`` on, out of the parts they lie in."""
-    pieces = []
-    for value, offset, length in parts:
-        first, last = max(start, offset), min(start + size, offset + length)
-        if first < last:
-            pieces.append(cut(value, parts.axis, first - offset, last - first, at))
-    return joined(pieces, parts.axis, at)
 
 
 def _sliced(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | None:

@@ -212,7 +212,7 @@ def test_the_student_scores_like_its_teacher() -> None:
 
 # ------------------------------------------------------- the optimizer --
 
-LEFT = {"separated_transformer": 0.3}
+LEFT = {"separated_transformer": 0.3, "hstu": 0.1, "rankmixer_separated": 0.4}
 """At most this share of the FLOPs is left where the architecture keeps user tokens apart through all layers."""
 
 

@@ -108,10 +108,14 @@ def test_other_readers_keep_the_whole() -> None:
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
-def test_not_where_a_part_is_torn() -> None:
+def test_a_token_that_is_half_the_users_goes_with_those_of_the_items() -> None:
     """[3 + 3] columns as [2 x 3] are fine, as [3 x 2] the middle row is half the user's."""
     assert moved("Reshape(x, s)", "B,3", "B,3", 1, "B,2,3", s=np.array([-1, 2, 3])) == 1
-    assert moved("Reshape(x, s)", "B,3", "B,3", 1, "B,3,2", s=np.array([-1, 3, 2])) == 0
+    assert moved("Reshape(x, s)", "B,3", "B,3", 1, "B,3,2", s=np.array([-1, 3, 2])) == 1
+
+
+def test_not_where_no_token_is_the_users_alone() -> None:
+    assert moved("Reshape(x, s)", "B,1", "B,5", 1, "B,3,2", s=np.array([-1, 3, 2])) == 0
 
 
 def test_not_where_tokens_of_candidates_mix() -> None:
@@ -157,7 +161,7 @@ def test_any_transpose(order: list[int], axis: int, sizes: tuple[int, int]) -> N
     data=st.data(),
 )
 def test_any_reshape(before: list[int], after: list[int], data: st.DataObject) -> None:
-    """Fires exactly where every part is a whole number of entries of some axis of the result."""
+    """Fires exactly where at least one entry of some axis of the result is the user's alone."""
     axis = data.draw(st.integers(0, len(before) - 1))
     if before[axis] < 2:
         return
@@ -177,5 +181,5 @@ def test_any_reshape(before: list[int], after: list[int], data: st.DataObject) -
     for k, size in enumerate(after):
         behind = int(np.prod(after[k + 1 :]))
         whole = right % behind == 0 or behind % right == 0  # the rule leaves other ratios alone
-        possible |= int(np.prod(after[:k])) == lead and whole and cut * right % behind == 0 and size > 1
-    assert outcome.times == possible
+        possible |= int(np.prod(after[:k])) == lead and whole and cut * right >= behind and size > 1
+    assert (outcome.times > 0) == possible
