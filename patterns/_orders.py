@@ -29,7 +29,7 @@ class Orders:
     Attributes:
         at: The graph.
         places: Order by place.
-        nodes: By their place in the graph.
+        nodes: Producers before those that read them.
     """
 
     at: Workspace
@@ -62,7 +62,7 @@ def orders_from(value: str, axis: int, order: Order, at: Workspace) -> Orders | 
                     queue.append(place)
                 elif places[place] != found:
                     return None
-    nodes = tuple(sorted(touched, key=at.graph.order))
+    nodes = tuple(at.graph.sorted_among(touched))
     consistent = all(_holds(node, places, at) for node in nodes)
     return Orders(at, places, nodes) if consistent else None
 

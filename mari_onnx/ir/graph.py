@@ -182,11 +182,20 @@ class Graph:
         Raises:
             ModelError: The nodes form a cycle.
         """
+        return self.sorted_among(self._order)
+
+    def sorted_among(self, nodes: Iterable[Node]) -> list[Node]:
+        """Some nodes in an order that can be run, as far as they read one another's results directly.
+
+        Raises:
+            ModelError: The nodes form a cycle.
+        """
         dag: nx.DiGraph[Node] = nx.DiGraph()
-        ordered = self.nodes
+        ordered = sorted(nodes, key=self._order.__getitem__)
+        known = set(ordered)
         dag.add_nodes_from(ordered)
         for node in ordered:
-            dag.add_edges_from((self._producers[v], node) for v in node.reads if v in self._producers)
+            dag.add_edges_from((self._producers[v], node) for v in node.reads if self._producers.get(v) in known)
         rank = {node: index for index, node in enumerate(ordered)}
         try:
             return list(nx.lexicographical_topological_sort(dag, key=rank.__getitem__))

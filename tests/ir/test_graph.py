@@ -84,6 +84,14 @@ def test_the_models_own_order_stays_where_it_can(graph: Graph) -> None:
     assert graph.sorted_nodes() == graph.sorted_nodes()
 
 
+def test_some_nodes_come_in_an_order_that_can_be_run(graph: Graph) -> None:
+    relu, product = by_output(graph, "b"), by_output(graph, "y")
+    graph.remove(product)
+    graph.insert(product, (-1,))
+    assert [n.op for n in graph.nodes] == ["Mul", "Add", "Relu", "Neg"]
+    assert graph.sorted_among([product, relu]) == [relu, product]
+
+
 def test_a_cycle_is_an_error(graph: Graph) -> None:
     add = by_output(graph, "a")
     graph.remove(add)
