@@ -21,7 +21,7 @@ class Caution(enum.IntEnum):
     NORMAL = 0
     POSITIVE = 1  # floats from [0, 1), for models that take a logarithm or a root
     SMALL = 2  # integers 0 and 1 whatever the graph seems to allow
-    ZERO = 3  # integers 0
+    ZERO = 3  # integers 0, but for the entries of a history that 0 pads
 
     @property
     def sentence(self) -> str:
@@ -30,7 +30,7 @@ class Caution(enum.IntEnum):
             Caution.NORMAL: "",
             Caution.POSITIVE: "float inputs were drawn from [0, 1), because normal ones made the outputs NaN",
             Caution.SMALL: "integer inputs were drawn from [0, 2), because the original rejected larger ones",
-            Caution.ZERO: "integer inputs were all zero, because the original rejected anything else",
+            Caution.ZERO: "integer inputs were 0, or 1 where 0 is padding, because the original rejected other ones",
         }[self]
 
 
@@ -82,10 +82,13 @@ def _whole(
     rng: np.random.Generator, shape: tuple[int, ...], known: InputRange | None, axis: int | None, caution: Caution
 ) -> Array:
     """Whole numbers, as floats (exact up to 2**53, beyond the size of any table)."""
-    if caution == Caution.ZERO:
-        return np.zeros(shape)
-    if known is None or caution == Caution.SMALL:
-        return rng.integers(0, 2, shape).astype(np.float64)
+    if known is None or caution >= Caution.SMALL:
+        values = rng.integers(0, 1 if caution == Caution.ZERO else 2, shape).astype(np.float64)
+        if known is None:
+            return values
+        # Here too a history has an entry: ONNX Runtime crashes where all sequences of a GRU are empty.
+        low, high = (np.broadcast_to(np.clip(bound, 0, 1), shape) for bound in known.integer_bounds())
+        return _pad(rng, values, known, low, high, axis)
     low, high = (np.broadcast_to(bound, shape) for bound in known.integer_bounds())
     values = np.floor(low + rng.random(shape) * (np.maximum(high, low) - low + 1))
     values = np.minimum(values, np.maximum(high, low))

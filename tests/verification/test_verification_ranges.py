@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from onnx import helper, parser
 
 from mari_onnx.verification import draw_feeds, open_session, open_source
+from mari_onnx.verification.draws import Caution
+from mari_onnx.verification.feeds import plan_feeds
+from mari_onnx.verification.signature import original_inputs, parse_user_inputs
 
 
 def table(rows: int, width: int = 2) -> np.ndarray:
@@ -193,6 +196,23 @@ def test_masks_leave_something(make, mask):
     # Padding sits at one end: no row has padding between two real entries.
     assert (np.abs(np.diff(real.astype(int), axis=1)).sum(axis=1) <= 1).all()
     assert drawn.max() > 10
+
+
+@pytest.mark.parametrize("caution", [Caution.SMALL, Caution.ZERO])
+def test_histories_are_never_empty_however_timid_the_draw(make, caution):
+    """ONNX Runtime crashes where all sequences of a GRU have no steps."""
+    model = make(
+        """g (int64[B,3] user_ids, int64[B] item) => (float[B] y) {
+        z = Constant<value_int=0>() m = Greater(user_ids, z) n = Cast<to=1>(m)
+        t = Gather(w, user_ids) s = Mul(t, n) a = Constant<value_ints=[1]>() l = ReduceSum<keepdims=0>(s, a)
+        e = Gather(w, item) y = Mul(l, e) }""",
+        w=np.ones(5, np.float32),
+    )
+    inputs = original_inputs(source := open_source(model), {})
+    plan = plan_feeds(source, inputs, parse_user_inputs(["user_ids"], inputs))
+    ids = np.concatenate([plan.draw(1, seed, caution).full["user_ids"] for seed in range(40)])
+    assert (ids.max(axis=1) == 1).all()
+    assert ids.min() == 0
 
 
 def test_neighbouring_histories_of_a_stacked_input_are_padded_apart(make):
