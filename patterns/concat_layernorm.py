@@ -82,9 +82,7 @@ class ConcatLayernorm(Rule[Parts]):
 def _centred(items: Sequence[str], mean: str, weight: str, parts: Parts, at: Workspace) -> str:
     """The columns of the items and the mean of the user's, less the mean of all."""
     whole = at.fact(items[0]).shape or ()
-    target = at.sizes.vector((*whole[:-1], 1))
-    assert target is not None
-    total = joined([*items, at.emit("Expand", [mean, target])], parts.axis, at)
+    total = joined([*items, at.emit("Expand", [mean, at.sizes.known((*whole[:-1], 1))])], parts.axis, at)
     return at.emit("Sub", [total, at.emit("MatMul", [total, weight])])
 
 

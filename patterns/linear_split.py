@@ -92,7 +92,5 @@ def _in_shape(node: Node, total: str, form: Form, at: Workspace) -> str:
     after = at.fact(node.output).shape or ()
     shape, own = (*form.shape[:-1], after[-1]), at.fact(total).shape or ()
     if len(own) != len(shape) or not all(map(same, own, shape)):
-        whole = at.sizes.vector(shape)
-        assert whole is not None
-        total = at.emit("Expand", [total, whole])
+        total = at.emit("Expand", [total, at.sizes.known(shape)])
     return at.reshape(total, after)

@@ -64,9 +64,7 @@ class SumIntoBias(Rule[Behind]):
             bias = at.emit("Add", [own if same(size, 1) else at.reshape(own, found.columns), bias])
         whole = at.fact(bias).shape or ()
         if not same(product(whole), product(found.columns)):
-            target = at.sizes.vector(found.columns)
-            assert target is not None
-            bias = at.emit("Expand", [bias, target])
+            bias = at.emit("Expand", [bias, at.sizes.known(found.columns)])
         if at.fact(bias).rank != 1:
             bias = at.reshape(bias, (1, product(found.columns)))
         attrs = {k: v for k, v in inner.attrs.items() if k != "beta"} if inner.op == "Gemm" else {}

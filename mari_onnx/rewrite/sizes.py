@@ -71,6 +71,14 @@ class SizeBuilder:
         if 0 not in numbers and len(numbers) >= len(shape) - 1:
             entries = np.array([d if isinstance(d, int) else -1 for d in shape], np.int64)
             return self._workspace.weight(entries, "mari/sizes")
+        return self.known(shape)
+
+    def known(self, shape: Sequence[Dim]) -> str:
+        """A shape as Expand needs it.
+
+        Raises:
+            RuleError: A size cannot be computed.
+        """
         vector = self.vector(shape)
         if vector is None:
             raise RuleError(f"the sizes {tuple(shape)} cannot be computed from the inputs of the model")

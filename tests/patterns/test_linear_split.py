@@ -214,6 +214,24 @@ def test_not_kept_where_it_does_not_pay() -> None:
     assert not rewrite(workspace, rules, CostModel(candidates=2)).applied
 
 
+def test_sizes_that_only_a_run_tells() -> None:
+    """As of rows that are chosen twice by a mask: each choice has a size of its own."""
+    outcome = apply(
+        RULE,
+        """score (float[B,2] item, float[B,3,2] user, bool[B] item2) => (float[N,3,4] y)
+        <float[2,4] w, int64[3] sizes = {1, 3, 1}, int64[1] middle = {1}> {
+            c = Compress<axis = 0>(item, item2)
+            u = Unsqueeze(c, middle)
+            q = Expand(u, sizes)
+            k = Compress<axis = 0>(user, item2)
+            s = Sub(q, k)
+            y = MatMul(s, w)
+        }""",
+    )
+    assert outcome.times == 0
+    assert any("cannot be computed from the inputs" in reason for reason in outcome.reasons)
+
+
 # -- any model ---------------------------------------------------------------------------------------------------------
 
 PARTS = {"q": "item", "k": "user", "s": "Sub", "a": "Add", "m": "Mul"}
