@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mari_onnx.pipeline import Built, Options
 
 
-def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, rules: Sequence[AnyRule], built: Built) -> str:
+def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: Built) -> str:
     """Names the first rewrite after which the model is wrong, and what to do.
 
     Args:
         source: The original.
         loaded: The same, as read.
         options: As in the run that failed.
-        rules: The rules of that run.
         built: Its result.
     """
+    rules = built.rewritten.rules
 
     def is_right(limit: int | None, used: Sequence[AnyRule] = rules) -> bool:
         from mari_onnx.pipeline import build, check

@@ -23,7 +23,9 @@ from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
+from mari_onnx.rewrite.rivals import rewrite_best
 from mari_onnx.rewrite.settle import settle_sizes
+from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import Separated, restore_signature, separate
 from mari_onnx.tidy import tidy
 from mari_onnx.verification import VerifyReport, verify
@@ -167,7 +169,7 @@ def run(
     checked = None
     if options.verify:
         tell("verify")
-        checked = _verified(loaded, options, rules, built, place, tell)
+        checked = _verified(loaded, options, built, place, tell)
     notes = (
         built.analysis.inputs.notes
         + _remarks(loaded.model, built, options)
@@ -193,7 +195,6 @@ def _remarks(model: onnx.ModelProto, built: Built, options: Options) -> tuple[st
 def _verified(
     loaded: Loaded,
     options: Options,
-    rules: Sequence[AnyRule],
     built: Built,
     place: Place | None,
     tell: Progress,
@@ -210,7 +211,7 @@ def _verified(
     except UnusableResultError as error:
         problem = str(error)
     tell("bisect")
-    raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, rules, built)}")
+    raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, built)}")
 
 
 def build(
@@ -226,7 +227,7 @@ def build(
         loaded: The model.
         options: How.
         rules: The rules to use.
-        limit: Stop after so many rewrites.
+        limit: Stop after so many rewrites, with just these rules.
         tell: Told the stage.
 
     Raises:
@@ -238,16 +239,22 @@ def build(
     chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
     separated = separate(original, chosen)
     separated, analysis = _decided(separated)
-    tell("hoist")
-    workspace = hoist(_copy(separated.graph), analysis)
-    tell("rewrite")
-    rewritten = rewrite(
-        workspace,
-        rules,
-        CostModel(candidates=options.candidates),
-        limit=limit,
-        progress=lambda done, all_nodes: tell(f"rewrite: {done} of {all_nodes} nodes"),
-    )
+
+    def hoisted() -> Workspace:
+        tell("hoist")
+        workspace = hoist(_copy(separated.graph), analysis)
+        tell("rewrite")
+        return workspace
+
+    def progress(done: int, nodes: int) -> None:
+        tell(f"rewrite: {done} of {nodes} nodes")
+
+    prices = CostModel(candidates=options.candidates)
+    if limit is None:
+        workspace, rewritten = rewrite_best(hoisted, rules, prices, progress)
+    else:
+        workspace = hoisted()
+        rewritten = rewrite(workspace, rules, prices, limit=limit, progress=progress)
     tell("tidy")
     settle_sizes(workspace)
     graph = tidy(workspace.graph)

@@ -51,6 +51,7 @@ class FoldIntoWeight(Rule[Folded]):
     algebra = "(q * k) W = q (diag(k) W)"
     exactness = Exactness.REASSOCIATING
     early = True
+    rival = True
     ops = frozenset({"MatMul", "Gemm"})
 
     def match(self, node: Node, at: Workspace) -> Folded | None:

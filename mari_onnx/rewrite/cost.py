@@ -25,8 +25,7 @@ Sizes = tuple[int, ...]
 class CostModel:
     """Prices, rounded from measurements of single operators with ONNX Runtime 1.31 on x86 servers.
 
-    What counts is how they compare. Starting an operator is dearer here than measured, for it is nearly all that a
-    request with few candidates pays: what is started more often has to save several times that where there are many.
+    What counts is how they compare.
 
     Attributes:
         candidates: Nominal number of candidates per request.
@@ -45,8 +44,8 @@ class CostModel:
 
     candidates: int = 512
     other: int = 32
-    launch: float = 2.5
-    launch_view: float = 1.2
+    launch: float = 0.6
+    launch_view: float = 0.3
     flops: float = 100_000.0
     matrix: float = 0.2
     entries: float = 16_000.0

@@ -1,7 +1,7 @@
 """Applies rules where they pay.
 
 Each application is tried: the node is rewritten, what follows from it is tried in turn, and the whole is kept only if
-the graph has become cheaper; otherwise it is rolled back. So a Concat is pushed through a chain of layers if, and
+the objective has become smaller; otherwise it is rolled back. So a Concat is pushed through a chain of layers if, and
 only if, something at the end absorbs it.
 
 Why it ends: every application that is kept makes the graph cheaper by at least ``MIN_GAIN``, and costs cannot fall
@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.graph import Graph, Node
-from mari_onnx.rewrite.cost import CostModel, node_cost
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.registry import AnyRule, by_operator
 from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
@@ -29,15 +30,16 @@ _log = logging.getLogger(__name__)
 MAX_DEPTH = 120
 MAX_FOLLOWING = 1000
 """Trials within one outermost trial; behind that, nothing new is followed."""
-EARLY_LOSS = 2.0
-"""Microseconds that an early rule may cost within a trial, which is judged as a whole; a clearing one at the start."""
+EARLY_LOSS = 0.8
+"""Starts of an operator that an early rule may cost within a trial, which is judged as a whole; a clearing one at the
+start."""
 CLEARING_PASSES = 3
 
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
 
-GROUP_LOSS = 20.0
-"""Microseconds that one reader of a Concat may cost while all of them are tried together."""
+GROUP_LOSS = 8.0
+"""Starts of an operator that one reader of a Concat may cost while all of them are tried together."""
 TRIALS_PER_NODE = 10
 MIN_GAIN = 1e-6
 """Microseconds."""
@@ -53,7 +55,8 @@ class Applied:
         node: The node it started at.
         removed: Nodes that went.
         added: Nodes that came.
-        gain: Estimated microseconds per request saved, what followed from it included.
+        gain: What it saves, with all that followed from it: estimated microseconds of a request of the nominal size,
+            those of smaller ones counted in (see :mod:`mari_onnx.rewrite.objective`).
         step: Number of the outermost application it belongs to, from 1.
     """
 
@@ -83,11 +86,13 @@ class Rewritten:
         applied: Applications that were kept, in order.
         refused: Why a rule did not apply, by rule and node.
         exhausted: Whether trials ran out before nothing was left to try.
+        rules: The rules that were tried.
     """
 
     applied: tuple[Applied, ...]
     refused: dict[tuple[str, str], str]
     exhausted: bool
+    rules: tuple[AnyRule, ...]
 
 
 def rewrite(
@@ -117,7 +122,7 @@ def rewrite(
     known |= {node.where() for node in workspace.graph.nodes}
     # Nodes that only a trial had, which was rolled back, mean nothing to a reader.
     refused = {place: reason for place, reason in trials.refused.items() if place[1] in known}
-    return Rewritten(tuple(trials.applied), refused, trials.left <= 0)
+    return Rewritten(tuple(trials.applied), refused, trials.left <= 0, tuple(rules))
 
 
 class _Engine:
@@ -134,7 +139,7 @@ class _Engine:
         self.early = by_operator([r for r in rules if r.early])
         self.clearing = by_operator([r for r in rules if r.clearing])
         self._early_names = {r.name for r in rules if r.early}
-        self.model = model
+        self.objective = objective(workspace.graph.nodes, workspace.facts, model)
         self.trials = trials
         self.limit = limit
         self.outermost = 0
@@ -146,7 +151,7 @@ class _Engine:
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
         for _ in range(CLEARING_PASSES):
-            if not self._pass(self.clearing, MAX_DEPTH, None, -EARLY_LOSS):
+            if not self._pass(self.clearing, MAX_DEPTH, None, -EARLY_LOSS * self.objective.start):
                 break
         while self._pass(self.early, MAX_DEPTH, None):
             pass
@@ -186,8 +191,36 @@ class _Engine:
         """Tries the rules for one node; whether one was kept, because it gains at least so many microseconds."""
         if node.domain or node not in self.graph:
             return False
-        table, gain = self.rules if rules is None else rules, MIN_GAIN if least is None else least
-        return any(self._try(rule, node, depth, gain) for rule in table.get(node.op, ()))
+        least = MIN_GAIN if least is None else least
+        applicable = (self.rules if rules is None else rules).get(node.op, ())
+        if depth == 0:
+            applicable = self._best_first(node, [r for r in applicable if self._matches(r, node)], least)
+        return any(self._try(rule, node, depth, least) for rule in applicable)
+
+    def _matches(self, rule: AnyRule, node: Node) -> bool:
+        """Whether a rule would be applied, or has something to say of why not."""
+        try:
+            return rule.match(node, self.workspace) is not None
+        except Exception:  # said where the rule is tried
+            return True
+
+    def _best_first(self, node: Node, rules: list[AnyRule], least: float) -> list[AnyRule]:
+        """Rules that could be applied to the same node: the one behind which most is gained, if any, and no other."""
+        if len(rules) < 2:
+            return rules
+        mark, kept = self.workspace.mark(), len(self.trials.applied)
+        gains: dict[AnyRule, float] = {}
+        for rule in rules:
+            self.following = 0
+            if self._try(rule, node, 0, least):
+                gains[rule] = self.trials.applied[kept].gain
+                self._undo(mark, kept)
+        self.following = 0
+        best = max(gains, key=gains.__getitem__, default=None)
+        for rule in gains:
+            if rule is not best:
+                self._refuse(rule, node, f"{best.name if best else ''} pays more")
+        return [best] if best is not None else []
 
     def _try_together(self, concat: Node) -> bool:
         """Tries all readers of a Concat at once: what none of them pays alone, they may pay together."""
@@ -197,7 +230,7 @@ class _Engine:
         mark, kept = self.workspace.mark(), len(self.trials.applied)
         for consumer in consumers:
             for rule in self.rules.get(consumer.op, ()) if consumer in self.graph and not consumer.domain else ():
-                if self._try(rule, consumer, 1, -GROUP_LOSS):
+                if self._try(rule, consumer, 1, -GROUP_LOSS * self.objective.start):
                     break
         if len(self.trials.applied) > kept and self._gain(mark) >= MIN_GAIN:
             return True
@@ -274,7 +307,7 @@ class _Engine:
                 if more is None:
                     continue
                 gain = self._gain(mark)
-                if gain < -EARLY_LOSS:
+                if gain < -EARLY_LOSS * self.objective.start:
                     self._undo(mark, kept)
                     continue
                 self._keep(rule, node, mark, kept, gain)
@@ -303,9 +336,7 @@ class _Engine:
 
     def _gain(self, mark: int) -> float:
         added, removed = self.graph.edits(mark)
-        facts = self.workspace.facts
-        before = sum(node_cost(n, facts, self.model) for n in removed)
-        return before - sum(node_cost(n, facts, self.model) for n in added)
+        return self.objective.gain(added, removed, self.workspace.facts)
 
     def _undo(self, mark: int, kept: int) -> None:
         self.workspace.roll_back(mark)

@@ -53,6 +53,9 @@ class Rule(ABC, Generic[Found]):
     clearing: ClassVar[bool] = False
     """The rule is early, and so much use to others that it may cost a little by itself."""
 
+    rival: ClassVar[bool] = False
+    """Other rules may do better without it: graphs that come out with it and without it are compared."""
+
     @abstractmethod
     def match(self, node: Node, at: Workspace) -> Found | Refusal | None:
         """Looks at a node without changing anything.

@@ -1,0 +1,71 @@
+"""What the engine makes smaller: the time that requests take, large ones and small ones.
+
+A rewrite is looked at for requests with the nominal number of candidates and with fewer, down to one. For each size
+counts what it saves in proportion to the time the whole graph took there; a smaller size counts for less. So what is
+done once per request, to save something for each candidate, may not make small requests many times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from mari_onnx.analysis.facts import Fact
+from mari_onnx.ir import Node
+from mari_onnx.rewrite.cost import CostModel, node_cost
+
+FEWER = 8
+"""By what factor each size of requests is smaller than the one before."""
+LESS = 0.25
+"""By what factor it counts for less."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Sizes of requests and what they count.
+
+    Attributes:
+        models: Prices for each size, the nominal one first.
+        weights: What a microsecond counts at each size; 1 at the nominal one.
+    """
+
+    models: tuple[CostModel, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def start(self) -> float:
+        """What it counts to start one more operator in every request."""
+        return sum(w * m.launch for w, m in zip(self.weights, self.models, strict=True))
+
+    def cost(self, nodes: Iterable[Node], facts: Mapping[str, Fact]) -> float:
+        """What a graph takes, counted in microseconds of a nominal request."""
+        graph = list(nodes)
+        return sum(w * _cost(graph, facts, m) for w, m in zip(self.weights, self.models, strict=True))
+
+    def gain(self, added: Iterable[Node], removed: Iterable[Node], facts: Mapping[str, Fact]) -> float:
+        """What is won by an edit of a graph, counted in microseconds of a nominal request.
+
+        That is what such a request saves, less what small ones lose. What they win does not make up for a loss there.
+        """
+        new, old = list(added), list(removed)
+        saved = [
+            weight * (_cost(old, facts, model) - _cost(new, facts, model))
+            for weight, model in zip(self.weights, self.models, strict=True)
+        ]
+        return min(saved[0], sum(saved))
+
+
+def objective(nodes: Iterable[Node], facts: Mapping[str, Fact], model: CostModel) -> Objective:
+    """The objective for a graph, with its nominal number of candidates in ``model``."""
+    numbers = [model.candidates]
+    while numbers[-1] > 1:
+        numbers.append(max(numbers[-1] // FEWER, 1))
+    models = tuple(replace(model, candidates=number) for number in numbers)
+    graph = list(nodes)
+    costs = [_cost(graph, facts, each) for each in models]
+    weights = tuple(LESS**place * costs[0] / cost if cost else 1.0 for place, cost in enumerate(costs))
+    return Objective(models, weights)
+
+
+def _cost(nodes: Iterable[Node], facts: Mapping[str, Fact], model: CostModel) -> float:
+    return sum(node_cost(node, facts, model) for node in nodes)

@@ -1,0 +1,41 @@
+"""Results with and without the rules that others may do better without; the better one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.engine import Rewritten, rewrite
+from mari_onnx.rewrite.objective import objective
+from mari_onnx.rewrite.registry import AnyRule
+from mari_onnx.rewrite.workspace import Workspace
+
+OTHERS = "other rules do better without it"
+
+
+def rewrite_best(
+    fresh: Callable[[], Workspace],
+    rules: Sequence[AnyRule],
+    model: CostModel,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Workspace, Rewritten]:
+    """Applies rules until none of them pays, once more without each rival that was applied.
+
+    Args:
+        fresh: Makes the graph to start from, each time anew.
+        rules: In the order in which they are tried at a node.
+        model: Prices.
+        progress: As in :func:`~mari_onnx.rewrite.engine.rewrite`.
+    """
+    best = fresh()
+    goal = objective(best.graph.nodes, best.facts, model)
+    chosen = rewrite(best, rules, model, progress=progress)
+    applied = {a.rule for a in chosen.applied}
+    for rival in [r for r in rules if r.rival and r.name in applied]:
+        other = fresh()
+        found = rewrite(other, [r for r in chosen.rules if r is not rival], model, progress=progress)
+        if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
+            refused = found.refused | {(rival.name, a.node): OTHERS for a in chosen.applied if a.rule == rival.name}
+            best, chosen = other, replace(found, refused=refused)
+    return best, chosen
