@@ -12,6 +12,7 @@ import numpy as np
 from mari_onnx.analysis import Side
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.graph import Node
+from mari_onnx.item_only import ItemValue, item_only
 from mari_onnx.leftovers import Leftover, leftovers
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.pipeline import Built, Options, Progress, build
@@ -91,6 +92,7 @@ class Explanation:
         applied: The rewrites.
         refused: The refusals.
         leftovers: What still runs for every candidate though it need not.
+        item_only: Where work on items alone ends in the result, which could be kept for each item.
         findings: What a run showed, against what was proven.
         attainable: How much could run once, as a run showed.
         notes: Sentences for the user.
@@ -104,6 +106,7 @@ class Explanation:
     applied: tuple[Applied, ...]
     refused: tuple[Refused, ...]
     leftovers: tuple[Leftover, ...]
+    item_only: tuple[ItemValue, ...]
     findings: tuple[Finding, ...] | None = None
     attainable: Attainable | None = None
     notes: tuple[str, ...] = field(default=())
@@ -123,6 +126,7 @@ class Explanation:
             ],
             "refused": [asdict(refused) for refused in self.refused],
             "leftovers": [left.to_json() for left in self.leftovers],
+            "item_only": [one.to_json() for one in self.item_only],
             "findings": found,
             "attainable": None if self.attainable is None else self.attainable.to_json(),
             "notes": list(self.notes),
@@ -165,6 +169,7 @@ def explain(
         built.rewritten.applied,
         tuple(Refused(rule, node, reason) for (rule, node), reason in built.rewritten.refused.items()),
         tuple(leftovers(built, model)),
+        tuple(item_only(built, model)),
         findings,
         could,
         tuple(notes),

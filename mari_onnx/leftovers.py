@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Graph, Node
-from mari_onnx.rewrite.cost import FLOPS, CostModel, node_cost, node_flops
+from mari_onnx.rewrite.cost import FLOPS, CostModel, node_cost, node_flops, width
 
 if TYPE_CHECKING:
     from mari_onnx.pipeline import Built
@@ -222,14 +222,5 @@ class _Search:
             if fact.shape is not None:
                 count = math.prod(int(substitute(d, self.model.candidates, self.model.other)) for d in fact.shape)
                 elements += count
-                size += count * _width(fact)
+                size += count * width(fact)
         return elements, size
-
-
-def _width(fact: Fact) -> int:
-    import onnx
-
-    try:
-        return int(onnx.helper.tensor_dtype_to_np_dtype(fact.dtype).itemsize)
-    except (KeyError, TypeError):
-        return 0

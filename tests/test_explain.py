@@ -105,6 +105,27 @@ def test_an_output_that_repeats_a_user_value_is_no_leftover():
     assert explain(rankers.text(body), OPTIONS).leftovers == ()
 
 
+def test_work_on_items_alone_and_where_it_ends():
+    body = """g (float[B,4] user_x, float[B,8] item_x) => (float[B,3] a, float[B,3] b) {
+        i = MatMul(item_x, v) t = Tanh(i) n = Neg(t)
+        x = Concat<axis=1>(user_x, t) a = Gemm(x, w, c) b = Mul(n, c)
+    }"""
+    found = explain(rankers.text(body, v=(8, 3), w=(7, 3), c=(3,)), OPTIONS).item_only
+    by_value = {one.value: one for one in found}
+    (half,) = [one for one in found if one.node.startswith("Gemm")]
+    assert set(by_value) == {half.value, "b"}
+    assert half.flops == 2 * 100 * (8 * 3 + 3 * 3)
+    assert half.nodes[:2] == ("MatMul 'i'", "Tanh 't'")
+    assert half.bytes == 3 * 4
+    assert by_value["b"].nodes == ("MatMul 'i'", "Tanh 't'", "Neg 'n'", "Mul 'b'")
+    assert [one.microseconds for one in found] == sorted((one.microseconds for one in found), reverse=True)
+
+
+def test_nothing_is_of_items_alone_where_user_and_item_meet_at_once():
+    body = "g (float[B,4] user_x, float[B,4] item_x) => (float[B,4] y) { s = Mul(user_x, item_x) y = Tanh(s) }"
+    assert explain(rankers.text(body), OPTIONS).item_only == ()
+
+
 def test_a_run_shows_what_was_not_proven():
     body = """g (float[B,4] user_x, float[B,4] item_x) => (float[B,8] score) {
         zero = Sub(item_x, item_x) same = Add(zero, user_x) score = Concat<axis=1>(same, item_x)

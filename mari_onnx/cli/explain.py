@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(out: Console, found: Explanation, verbose: bool) -> None:
-    for section in (_inputs, _sides, _rules, _refusals, _leftovers, _findings):
+    for section in (_inputs, _sides, _rules, _refusals, _leftovers, _item_only, _findings):
         section(out, found, verbose)
 
 
@@ -117,6 +117,18 @@ def _leftover_rows(shown: Iterable[Leftover]) -> Iterator[tuple[str, ...]]:
         more = f" ({len(left.nodes)} nodes)" if len(left.nodes) > 1 else ""
         cost = (f"{left.microseconds:.1f}", count(left.flops) if left.flops else "", size(left.bytes))
         yield (*cost, left.node, f"{left.kind.value}: {left.reason}{more}")
+
+
+def _item_only(out: Console, found: Explanation, verbose: bool) -> None:
+    if not found.item_only:
+        return
+    _heading(out, "Depends on items alone, the same for every user")
+    rows = [
+        (f"{one.microseconds:.1f}", count(one.flops) if one.flops else "", size(one.bytes), one.node, one.value)
+        for one in (found.item_only if verbose else found.item_only[:SHORT])
+    ]
+    out.print(table(("us", "FLOP", "per item", "made by", "value"), rows, numbers=(0, 1, 2)))
+    _more(out, len(found.item_only), verbose)
 
 
 def _findings(out: Console, found: Explanation, verbose: bool) -> None:

@@ -302,19 +302,20 @@ def _moved(
 ) -> float:
     """Bytes read and written; of a table, only the rows that are looked up."""
     written = sum(
-        math.prod(s) * _width(facts.get(v))
+        math.prod(s) * width(facts.get(v))
         for v, s in zip([v for v in node.outputs if v], outputs, strict=True)
         if s is not None
     )
     read = sum(
-        math.prod(s) * _width(facts.get(v)) for v, s in zip(node.inputs, inputs, strict=True) if v and s is not None
+        math.prod(s) * width(facts.get(v)) for v, s in zip(node.inputs, inputs, strict=True) if v and s is not None
     )
     if node.op in REPEATING:
         return written
     return 2 * written if node.op in COPIES else read + written
 
 
-def _width(fact: Fact | None) -> int:
+def width(fact: Fact | None) -> int:
+    """Bytes of an entry; 4 where the type is not known."""
     if fact is None or not fact.dtype:
         return 4
     try:
