@@ -25,6 +25,7 @@ from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
+from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
@@ -71,6 +72,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatLayernorm(),
     FewTerms(),
     Broadcast(),
+    LateRepeat(),
     CandidateRows(),
     BatchedMatMul(),
     RegroupSum(),

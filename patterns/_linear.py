@@ -12,6 +12,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._parts import mixed_parts, parts_of
+from mari_onnx.patterns._repeats import source_of
 from mari_onnx.rewrite.workspace import Workspace
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
@@ -123,23 +124,17 @@ def narrowest(value: str, at: Workspace) -> str:
         if at.is_user(value) and axis is not None and axis.is_whole and axis.index != (at.fact(value).rank or 0) - 1:
             value = at.single(value)
             continue
-        source = _repeated(at.graph.producer(value), at)
+        source = _repeated(value, at)
         if source is None:
             return value
         value = source
 
 
-def _repeated(node: Node | None, at: Workspace) -> str | None:
-    """What a node does nothing but repeat, along axes of size 1 other than the last."""
-    if node is None or node.domain or node.op not in ("Expand", "Tile", "Concat") or not node.inputs:
-        return None
-    source, result = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
-    if not source or not result or (len(set(node.inputs)) > 1 and node.op == "Concat"):
-        return None
-    if not same(source[-1], result[-1]):
-        return None
-    fits = all(same(a, b) or same(a, 1) for a, b in zip(reversed(source), reversed(result), strict=False))
-    return node.inputs[0] if fits else None
+def _repeated(value: str, at: Workspace) -> str | None:
+    """What a value does nothing but repeat, along other axes than the last."""
+    source = source_of(value, at)
+    before, after = (at.fact(v).shape if v else None for v in (source, value))
+    return source if before and after and same(before[-1], after[-1]) else None
 
 
 def terms_of(value: str, at: Workspace, depth: int = 4) -> list[tuple[str, float]]:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._repeats import fits, source_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -46,15 +46,7 @@ def narrower(value: str, at: Workspace) -> str | None:
     """What a value repeats, if it is nothing but a repetition."""
     if at.is_user(value):
         return at.single(value)
-    node = at.graph.producer(value)
-    return node.inputs[0] if node is not None and node.op == "Expand" and not node.domain else None
-
-
-def _is_bias(shape: Shape | None, after: Shape) -> bool:
-    """Whether a Gemm repeats its bias up to the size of the result."""
-    return shape is not None and all(
-        same(own, 1) or same(own, size) for own, size in zip(reversed(shape), reversed(after), strict=False)
-    )
+    return source_of(value, at)
 
 
 def _keeps_shape(node: Node, inputs: list[str], at: Workspace) -> bool:
@@ -63,6 +55,6 @@ def _keeps_shape(node: Node, inputs: list[str], at: Workspace) -> bool:
     if after is None or any(s is None for s in shapes):
         return False
     if node.op == "Gemm":
-        return _is_bias(shapes[2], after)
+        return shapes[2] is not None and fits(shapes[2], after)
     found = broadcast([s for s in shapes if s is not None])
     return len(found) == len(after) and all(map(same, found, after))

@@ -59,7 +59,8 @@ class Unflatten(Rule[Rows]):
         if not before or not after or at.is_once(node.inputs[0]):
             return None
         for count in range(2, len(after) + 1):
-            if same(product(after[:count]), before[0]):
+            lead = after[:count]
+            if same(product(lead), before[0]) and sum(not same(size, 1) for size in lead) > 1:
                 nodes: dict[Node, None] = {}
                 if _is_rows(node.inputs[0], after[:count], nodes, at) and _has_layer(nodes):
                     return Rows(after[:count], tuple(nodes), after)

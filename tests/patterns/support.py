@@ -33,7 +33,7 @@ from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, rewrite
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.workspace import Workspace
-from mari_onnx.tidy import without_keepers
+from mari_onnx.tidy import with_unique_node_names, without_keepers
 
 BATCHES = (1, 2, 7)
 OTHER_SIZE = 3
@@ -242,7 +242,7 @@ def apply(
         chosen = [rule_named(rules)] if isinstance(rules, str) else rules
         rewritten = rewrite(workspace, chosen, CostModel(), max_trials=200)
     assert not rewritten.exhausted, "the rule undoes its own work, or a model here is too large"
-    result = write_model(without_dead_nodes(without_keepers(workspace.graph)))
+    result = write_model(with_unique_node_names(without_dead_nodes(without_keepers(workspace.graph))))
     outcome = Outcome(model, result, rewritten.applied, rewritten.refused, workspace, inputs)
     assert model.SerializeToString(deterministic=True) == before, "the model that was handed in has changed"
     assert_valid(result)

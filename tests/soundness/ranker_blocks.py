@@ -246,6 +246,31 @@ def wide_norm(b: Builder) -> None:
     b.node("MatMul", [normal, b.weight([width, 3])], _named("", B, Size(3), bound=4.0 * math.sqrt(width) * width))
 
 
+def asked_of_tokens(b: Builder) -> None:
+    """A row of one side, repeated for each token of the other, layers on it, and both put together."""
+    side, count = b.chance(), 2 + b.below(3)
+    row, tokens_ = _side(b, side), _tokens_of(b, not side, count)
+    if row is None or tokens_ is None:
+        return
+    once = b.raw("Reshape", [b.raw("Tanh", [_linear(b, row, WIDTH)])[0], b.integers(0, 1, WIDTH)])[0]
+    kind = b.below(3)
+    if kind == 0:
+        query = b.raw("Expand", [once, b.integers(1, count, 1)])[0]
+    elif kind == 1:
+        query = b.raw("Tile", [once, b.integers(1, count, 1)])[0]
+    else:
+        query = b.raw("Concat", [once] * count, axis=1)[0]
+    for _ in range(b.below(3)):
+        weight = b.weight([WIDTH, WIDTH]).name if b.chance() else ""
+        query = b.raw("MatMul", [query, weight])[0] if weight else b.raw("Softmax", [query], axis=2)[0]
+        query = b.raw(b.pick(["Relu", "Tanh", "Neg"]), [query])[0]
+    joined = b.raw(b.pick(["Mul", "Sub", "Add"]), [query, tokens_])[0]
+    if b.chance():
+        joined = b.raw("Concat", [query, joined, tokens_], axis=2)[0]
+        joined = b.raw("MatMul", [joined, b.weight([3 * WIDTH, WIDTH]).name])[0]
+    _keep(b, _named(b.raw("Tanh", [joined])[0], B, Size(count), Size(WIDTH), bound=1.0))
+
+
 RANKERS: list[Block] = [
     tokens,
     token_layer,
@@ -255,6 +280,7 @@ RANKERS: list[Block] = [
     pairs,
     experts,
     target_attention,
+    asked_of_tokens,
     mixing,
     outer_products,
     wide_norm,
