@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import onnx
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
+from mari_onnx.analysis.rows import MANY, can_run
 from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
@@ -198,7 +199,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     for name in stacked:
         sides[name] = InputSide.ITEM
     sure = {*named, *stacked}
-    symbol = _batch_symbol(graph, sides)
+    symbol = _batch_symbol(graph, sides, named)
     axes: dict[str, int] = {}
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
@@ -214,7 +215,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
         else:
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
-    inside = tuple(n for n in users if symbol and _dims(graph, n)[axes[n]].dim_param not in ("", symbol))
+    inside = _repeated_inside(graph, users, axes, symbol)
     for name in users:
         if name in inside or _rows(graph, name, axes) == 1:
             sides[name] = InputSide.SHARED
@@ -223,6 +224,25 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     _check_sides(graph, sides, stacked)
     widths = {name: int(_dims(graph, name)[1].dim_value) for name in stacked}
     return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, inside)
+
+
+def _repeated_inside(
+    graph: Graph, users: Sequence[str], axes: Mapping[str, int], symbol: str | None
+) -> tuple[str, ...]:
+    """The user inputs that the graph repeats itself.
+
+    Where items have a symbol in common, another one of the user's stands for another number of rows, and where each
+    input has its own, all stand for the same. Exporters do otherwise too: then one of the two cannot run.
+    """
+    symbols = {name: _dims(graph, name)[axis].dim_param for name, axis in axes.items()}
+    items = {symbol} if symbol else {s for name, s in symbols.items() if name not in users}
+    other = tuple(name for name in users if symbols[name] not in ("", *items))
+    likely, unlikely = (other, ()) if symbol else ((), other)
+
+    def fits(single: Sequence[str]) -> bool:
+        return can_run(graph, {n: (axis, 1 if n in single else MANY) for n, axis in axes.items() if symbols[n]})
+
+    return unlikely if other and not fits(likely) and fits(unlikely) else likely
 
 
 def _rows(graph: Graph, name: str, axes: Mapping[str, int]) -> int | None:
@@ -265,14 +285,16 @@ def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ..
         raise UsageError(f"no input is user-side, so there is nothing to do. The inputs are {_listed(graph)}")
 
 
-def _batch_symbol(graph: Graph, sides: Sides) -> str | None:
+def _batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
     """The name of the candidate dimension, where inputs have it in common.
 
-    PyTorch gives all of them the same name, TensorFlow each its own.
+    PyTorch gives all of them the same name, TensorFlow each its own. Where the user's inputs are named, it is a name
+    that the others have.
     """
     counts: Counter[str] = Counter()
     dims = {name: _dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED}
-    first = {d.dim_param for sizes in dims.values() for d in sizes[:1] if d.dim_param}
+    leading = [name for name in dims if sides[name] is InputSide.ITEM] if InputSide.USER in named.values() else dims
+    first = {d.dim_param for name in leading for d in dims[name][:1] if d.dim_param}
     for sizes in dims.values():
         symbols = dict.fromkeys(d.dim_param for d in sizes if d.dim_param)
         counts.update(s for s in symbols if s in first or not first)

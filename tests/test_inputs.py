@@ -267,6 +267,36 @@ def test_each_input_with_a_name_of_its_own() -> None:
     assert sides(chosen) == {"a": "user", "b": "item", "c": "item"}
 
 
+ONE_NAME_A_SIDE = "float[R,2] u, float[R,2] v, float[B,2] i, float[B,2] j"
+ONE_NAME_AN_INPUT = "float[R,2] u, float[S,2] v, float[B,2] i, float[C,2] j"
+
+
+@pytest.mark.parametrize("inputs", [ONE_NAME_A_SIDE, ONE_NAME_AN_INPUT])
+@pytest.mark.parametrize(
+    ("nodes", "inside"),
+    [
+        ("y = Concat<axis = 1>(u, v, i, j)", False),
+        (
+            """n = Shape<start = 0, end = 1>(u) two = Constant<value_ints = [2]>() s = Concat<axis = 0>(n, two)
+            k = Reshape(i, s) c = Concat<axis = 1>(u, v, k, j) o = Constant<value_ints = [8]>()
+            w = ConstantOfShape(o) y = MatMul(c, w)""",
+            False,
+        ),
+        (
+            """a = Add(u, v) t = Transpose<perm = [1, 0]>(a) b = Add(i, j) m = MatMul(b, t)
+            last = Constant<value_ints = [1]>() y = Squeeze(m, last)""",
+            True,
+        ),
+    ],
+)
+def test_what_can_run_tells_whether_two_names_are_one_size(inputs: str, nodes: str, *, inside: bool) -> None:
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ {nodes} }}')
+    chosen = choose_inputs(read_graph(model), ["u", "v"])
+    assert chosen.repeated_inside == (("u", "v") if inside else ())
+    side = "shared" if inside else "user"
+    assert sides(chosen) == {"u": side, "v": side, "i": "item", "j": "item"}
+
+
 def test_sizes_without_a_name() -> None:
     chosen = choose("float[?,3] a, float[?,2] b", ["a"])
     assert chosen.inputs.axes == {"a": 0, "b": 0}

@@ -67,7 +67,7 @@ class TypeInference:
         types = {name: self._encoded(fact) for name, fact in zip(node.inputs, inputs, strict=True) if name and fact}
         try:
             inferred = shape_inference.infer_node_outputs(
-                schema, _proto(node), types, dict(data), opset_imports=self._imports, ir_version=self._ir_version
+                schema, proto_of(node), types, dict(data), opset_imports=self._imports, ir_version=self._ir_version
             )
         except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError, TypeError):
             return [(0, None)] * len(node.outputs)
@@ -111,7 +111,8 @@ class TypeInference:
         return self._sizes[dim.dim_param] if dim.dim_param in self._sizes else fresh()
 
 
-def _proto(node: Node) -> onnx.NodeProto:
+def proto_of(node: Node) -> onnx.NodeProto:
+    """A node as onnx writes it."""
     proto = onnx.NodeProto()
     if node.source is not None:
         proto.CopyFrom(node.source)
