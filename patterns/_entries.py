@@ -49,6 +49,11 @@ class Entries:
         """Plain, or a moderate number."""
         return np.asarray((self.state == PLAIN) | (self.state == NUMBER) & (np.abs(self.number) <= MODERATE))
 
+    def is_even(self, axis: int) -> bool:
+        """Whether nothing differs along an axis."""
+        state, number = self.state.take([0], axis), self.number.take([0], axis)
+        return bool(((self.state == state) & ((self.number == number) | (state != NUMBER))).all())
+
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Entries:
         """The same change of layout for both."""
         return Entries(change(self.state), change(self.number))
@@ -170,6 +175,9 @@ class _Decided:
                 value = numbers[one]
                 if op == "Mul":
                     settle(is_number[one] & (value == 0) & (states[other] == PLAIN), NUMBER)
+                    grown = is_number[one] & (value >= 1) & (value <= MODERATE)
+                    for kept in (LOW, MASKED):
+                        settle(grown & (states[other] == kept), kept)
                 elif op == "And":
                     settle(is_number[one] & (value == 0), NUMBER, 0)
                 elif op == "Or":

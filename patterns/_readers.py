@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import onnx
@@ -121,6 +121,22 @@ def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
     return inputs[0].to_rank(_rank(node, at))
 
 
+def _tiled(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """An axis along which nothing differs may be repeated any number of times, another one a known number."""
+    before, after, x = at.fact(node.inputs[0]).shape or (), at.fact(node.output).shape or (), inputs[0]
+    for axis, (old, new) in enumerate(zip(before, after, strict=True)):
+        if x.state.shape[axis] == 1 or same(old, new):
+            continue
+        if x.is_even(axis):
+            x = x.map(partial(np.take, indices=[0], axis=axis))
+        elif not isinstance(old, int) or not isinstance(new, int) or x.state.size * (new // old) > MAX_ENTRIES:
+            return None
+        else:
+            counts = [new // old if a == axis else 1 for a in range(x.state.ndim)]
+            x = x.map(partial(np.tile, reps=counts))
+    return x
+
+
 def _filled(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     given = node.attrs.get("value")
     filling = of_constant(np.zeros(1, np.float32) if given is None else onnx.numpy_helper.to_array(given))
@@ -223,6 +239,7 @@ READERS: Mapping[str, Reader] = {
     "Gather": _lookup,
     "Transpose": _transpose,
     "Expand": _expand,
+    "Tile": _tiled,
     "Concat": _concat,
     "ConstantOfShape": _filled,
     "Pad": _padded,

@@ -18,7 +18,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.dims import product, quotient, same
 from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -93,9 +93,7 @@ def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) ->
         return True
     if node.op == "Reshape":
         source, target = at.fact(node.inputs[0]).shape, at.fact(value).shape
-        if source is None or not target or len(source) < len(lead) or not same(product(lead), target[0]):
-            return False
-        if not all(map(same, source, lead)):
+        if source is None or not target or not same(product(lead), target[0]) or not _is_cut_as(source, lead):
             return False
         nodes[node] = None
         return True
@@ -104,6 +102,16 @@ def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) ->
     if not rows or not all(_is_rows(v, lead, nodes, at) for v in rows):
         return False
     nodes[node] = None
+    return True
+
+
+def _is_cut_as(source: Shape, lead: Shape) -> bool:
+    """Whether a tensor has the merged axes in front; what follows may be part of the last one, as heads are."""
+    for index, size in enumerate(lead):
+        if index >= len(source):
+            return False
+        if not same(source[index], size):
+            return index == len(lead) - 1 and quotient(source[index], size) is not None
     return True
 
 

@@ -48,6 +48,25 @@ def test_several_user_parts_in_a_run() -> None:
     assert outcome.times == 1
 
 
+@pytest.mark.parametrize("joined", ["x, user2", "user2, x", "x, position"])
+def test_positions_beside_history_and_item(joined: str) -> None:
+    """What is computed once is cut where user and item meet."""
+    outcome = apply(
+        RULE,
+        f"""score (float[B,4,3] user, float[B,1,3] item, float[B,5,2] user2) => (float[B,5,5] y)
+        <float[5,2] table, int64[1] one = {{1}}> {{
+            x = Concat<axis = 1>(user, item)
+            size = Shape<start = 0, end = 1>(item)
+            times = Concat<axis = 0>(size, one, one)
+            position = Expand(table, times)
+            y = Concat<axis = 2>({joined})
+        }}""",
+    )
+    assert outcome.times == 1
+    last = next(node for node in outcome.of("Concat") if "y" in node.output)
+    assert [outcome.workspace.is_once(v) for v in last.input] == [True, False]
+
+
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +140,15 @@ def test_any_grid(sides: list[str], widths: list[int], turned: bool, data: st.Da
     )
     runs = [index for index, side in enumerate(sides) if index == 0 or side != sides[index - 1]]
     ends = [*runs[1:], len(sides)]
-    rows = [{side for column in grid for side in column[a:b]} for a, b in zip(runs, ends, strict=True)]
-    pure = sum(len(row) == 1 for row in rows) - sum(len(set(column)) == 1 for column in grid)
-    assert outcome.times == (len(widths) > 1 and pure > 0)
+    rows = [
+        ({side for column in grid for side in column[a:b]}, sum(heights[a:b])) for a, b in zip(runs, ends, strict=True)
+    ]
+    columns = [(set(column), width) for column, width in zip(grid, widths, strict=True)]
+    after, before = sorted_blocks(rows, sum(widths)), sorted_blocks(columns, sum(heights))
+    assert (outcome.times > 0) == (len(widths) > 1 and after > before)
+
+
+def sorted_blocks(blocks: list[tuple[set[str], int]], other: int) -> tuple[int, int]:
+    """How many blocks are on one side, and how many entries are in blocks of the user's."""
+    user = sum(size * other for sides, size in blocks if sides == {"user"})
+    return sum(len(sides) == 1 for sides, _ in blocks), user

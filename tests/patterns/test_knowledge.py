@@ -96,7 +96,8 @@ def upper(found: Entries) -> set[int]:
         ("y = Add(user_bias, never)", UNKNOWN),
         ("a = Where(user_seen, s, far) y = Add(a, hide)", MASKED),
         ("a = Where(user_seen, s, huge) y = Add(a, hide)", UNKNOWN),
-        ("a = Add(s, hide) y = Mul(a, two)", UNKNOWN),
+        ("a = Add(s, hide) y = Mul(a, two)", MASKED),
+        ("a = Add(s, hide) y = Mul(a, far)", UNKNOWN),
         ("a = Add(s, hide) y = Softmax(a)", NUMBER),
         ("a = Add(s, never) y = Softmax(a)", NUMBER),
         ("a = Where(user_seen, s, far) b = Add(a, hide) y = Softmax(b)", UNKNOWN),
@@ -145,12 +146,38 @@ LAYOUTS = [
     "n = Constant<value_ints = [3, 3]>() z = Constant<value_int = 1>() o = ConstantOfShape<value = float[1] {1.0}>(n)"
     " l = Trilu<upper = 1>(o, z) one = Constant<value_float = 1.0>() k = Sub(one, l) y = Mul(s, k)",
     "a = Mul(s, m) b = Shape(s) y = Expand(a, b)",
+    "n = Shape<start = 0, end = 1>(s) o = Constant<value_ints = [1, 1]>() r = Concat<axis = 0>(n, o)"
+    " z = Constant<value_ints = [0]>() a = Unsqueeze(m, z) b = Tile(a, r) y = Mul(s, b)",
+    "r = Constant<value_ints = [2, 1]>() b = Tile(m, r) z = Constant<value_ints = [0]>()"
+    " e = Constant<value_ints = [3]>() c = Slice(b, z, e, z) y = Mul(s, c)",
+    "c = Constant<value_ints = [2]>() e = Constant<value_ints = [3]>() o = Constant<value_ints = [1]>()"
+    " a = Slice(m, c, e, o) r = Constant<value_ints = [1, 3]>() b = Tile(a, r) y = Mul(s, b)",
 ]
 
 
 @pytest.mark.parametrize("body", LAYOUTS)
 def test_layouts_are_followed(body: str) -> None:
     assert known(body).zeros.any()
+
+
+def test_tiles_of_heads_that_are_alike() -> None:
+    """How often the heads of a mask are repeated for the candidates does not matter."""
+    found = known(
+        """n = Shape<start = 0, end = 1>(s) o = Constant<value_ints = [1, 1]>() r = Concat<axis = 0>(n, o)
+        z = Constant<value_ints = [0]>() one = Constant<value_ints = [1]>() a = Unsqueeze(m, z)
+        heads = Concat<axis = 0>(a, a) b = Tile(heads, r) q = Constant<value_ints = [-1, 2, 3, 3]>() c = Reshape(b, q)
+        d = Slice(c, z, one, one) e = Squeeze(d, one) y = Mul(s, e)"""
+    )
+    assert found.zeros[..., UPPER[0], UPPER[1]].all()
+
+
+def test_a_mask_that_the_data_makes_next_to_one_of_constants() -> None:
+    found = known(
+        """a = Where(item_seen, far, zero) b = Mul(a, two) c = Add(s, b) d = Add(c, never)
+        y = Softmax<axis = -1>(d)"""
+    )
+    assert found.zeros[..., UPPER[0], UPPER[1]].all()
+    assert not found.zeros[..., LOWER[0], LOWER[1]].any()
 
 
 # -- anything at all ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mari_onnx.ir.dims import CANDIDATES
 from tests.patterns.support import Outcome, apply, typed
 
 RULE = "unflatten"
@@ -110,6 +111,21 @@ def test_user_and_item_rows_meet() -> None:
     assert outcome.ops["Tile"] == 0
 
 
+def test_heads_that_are_merged_as_well() -> None:
+    """As behind an attention whose heads were an axis, or part of one: [B, T * heads, k] as rows [B * T, heads * k]."""
+    outcome = apply(
+        RULE,
+        """score (float[B,6,2] item) => (float[B,3,5] y)
+        <float[4,5] w, int64[2] four = {-1, 4}, int64[3] back = {-1, 3, 5}> {
+            r = Reshape(item, four)
+            q = MatMul(r, w)
+            y = Reshape(q, back)
+        }""",
+    )
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("MatMul")[0].input[0]) == (CANDIDATES, 3, 4)
+
+
 @pytest.mark.parametrize("opset", [11, 12])
 def test_not_a_softmax_before_opset_13(opset: int) -> None:
     """There the axes behind the given one are one long row."""
@@ -152,8 +168,8 @@ def test_not_where_nothing_lies_between() -> None:
 
 
 def test_not_where_rows_are_cut_anew() -> None:
-    """[B, 4, 3] as rows of 6, put back as [B, 2, 6]: the Reshape in front does not keep the axes [B, 2]."""
-    text = """score (float[B,4,3] item) => (float[B,2,6] y)
+    """[B, 3, 4] as rows of 6, put back as [B, 2, 6]: the Reshape in front does not keep the axes [B, 2]."""
+    text = """score (float[B,3,4] item) => (float[B,2,6] y)
     <int64[2] six = {-1, 6}, int64[3] back = {-1, 2, 6}> {
         r = Reshape(item, six)
         q = Relu(r)
