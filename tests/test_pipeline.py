@@ -139,11 +139,14 @@ def test_the_signature_kept(meta: Exported) -> None:
 
 @each_model
 def test_once_more(meta: Exported) -> None:
-    """The result says itself which inputs are the user's; a second run finds nothing to gain."""
+    """The result says itself which inputs are the user's; a second run finds next to nothing to gain.
+
+    A rule that others did better without may find a little to do once those are done.
+    """
     once = built(meta)
     twice = optimize(once.model, verify=False)
     assert [v.name for v in twice.model.graph.input] == [v.name for v in once.model.graph.input]
-    assert len(twice.model.graph.node) <= len(once.model.graph.node)
+    assert twice.report.after.microseconds > 0.98 * twice.report.before.microseconds
     found = session(twice.model).run(None, request_for(meta, twice.model, meta.fixed_batch or 3))
     wanted = session(once.model).run(None, request_for(meta, once.model, meta.fixed_batch or 3))
     for left, right in zip(wanted, found, strict=True):
