@@ -20,6 +20,7 @@ LONGEST_CHAIN = 40
 NOT_WORTH = "does not pay"
 BARRIERS = {
     "DynamicQuantizeLinear": "its scale depends on all rows of all candidates",
+    "DynamicQuantizeMatMul": "its scale depends on all rows of all candidates",
     "QuantizeLinear": "behind it ONNX Runtime multiplies integers, which halves of a product would not be",
     "DequantizeLinear": "with it ONNX Runtime multiplies integers, which halves of a product would not be",
 }

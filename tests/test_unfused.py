@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from mari_onnx import optimize
+from mari_onnx import analyze, optimize
+from mari_onnx.analysis import Side
 from mari_onnx.ir import read_graph, write_model
 from mari_onnx.unfused import unfuse
 from models.catalog import Exported
@@ -144,3 +145,49 @@ def test_a_graph_that_the_runtime_saved_is_optimized_like_the_export(meta: Expor
     assert result.verification.passed
     assert not any(node.domain == CONTRIB for node in result.model.graph.node)
     assert result.report.after.flops <= 1.1 * export.after.flops
+
+
+# -- operators that stay what they are ---------------------------------------------------------------------------------
+
+
+def ranker(body: str, weights: dict[str, np.ndarray], tokens: int = 6) -> onnx.ModelProto:
+    """The user's tokens, the item's row, and fused operators."""
+    text = f"""<ir_version: 10, opset_import: ["" : 17, "{CONTRIB}" : 1]>
+    g (float[B,{tokens},8] user, int32[B,{tokens}] user_mask, float[B,1,8] item) => (float[B,1,8] y) {{ {body} }}"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in weights.items())
+    return model
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
+
+
+def test_attention_among_the_users_tokens_runs_once() -> None:
+    body = f"""
+        h = {CONTRIB}.MultiHeadAttention<num_heads=2>(user, user, user, bias, user_mask)
+        s = {CONTRIB}.Attention<num_heads=2>(h, w, bias, user_mask)
+        m = ReduceMean<axes=[1], keepdims=1>(s)
+        y = Mul(m, item)
+    """
+    model = ranker(body, {"bias": numbers(24), "w": numbers(8, 24)})
+    assert analyze(model, ["user*"]).facts["m"].side is Side.USER
+    result = optimize(model, ["user*"])
+    fused = [n for n in result.model.graph.node if n.domain]
+    assert [n.op_type for n in fused] == ["MultiHeadAttention", "Attention"]
+    assert list(fused[0].input) == ["user", "user", "user", "bias", "user_mask"]
+    assert result.report.after.flops < result.report.before.flops / 100
+
+
+def test_integer_products_of_the_user_run_once() -> None:
+    body = f"""
+        h = {CONTRIB}.DynamicQuantizeMatMul(user, wq, sw, zw)
+        m = ReduceMean<axes=[1], keepdims=1>(h)
+        y = Mul(m, item)
+    """
+    weight = np.random.default_rng(0).integers(0, 255, (8, 8)).astype(np.uint8)
+    model = ranker(body, {"wq": weight, "sw": np.array(0.01, np.float32), "zw": np.array(128, np.uint8)})
+    result = optimize(model, ["user*"])
+    (fused,) = [n for n in result.model.graph.node if n.domain]
+    assert fused.input[0] == "user"
+    assert result.report.after.flops < result.report.before.flops / 100

@@ -119,7 +119,7 @@ class Judge:
         if constant is not None:
             return (self.constant_fact(Weight.of(constant)),)
         found = self.facts(node, inputs, captures)
-        placed = any(f.axis is not None for f in found) and not node.domain and node.op in TRANSFERS
+        placed = any(f.axis is not None for f in found) and node.kind in TRANSFERS
         if placed and self.claim(node, inputs, tuple(f.shape for f in found)).changes:
             raise UnprovenError(f"its body has numbers of rows written into {node.where()}")
         return found
@@ -144,7 +144,7 @@ class Judge:
         """What the table says of a node, with the changes that one candidate needs."""
         if node.op in CONTROL_FLOW:
             return Claim(())
-        return TRANSFERS[node.op](Call(node, self._graph.opset, inputs, shapes, self.batch))
+        return TRANSFERS[node.kind](Call(node, self._graph.opset, inputs, shapes, self.batch))
 
     def _claim(
         self,
@@ -154,7 +154,7 @@ class Judge:
         shapes: tuple[Shape | None, ...],
     ) -> Claim:
         given = [f for f in inputs if f is not None] + list(captures)
-        known = not node.domain and node.op in TRANSFERS
+        known = node.kind in TRANSFERS
         call = Call(node, self._graph.opset, inputs, shapes, self.batch)
         opaque = next((f.opaque for f in given if f.opaque), "")
         if opaque:
@@ -171,11 +171,11 @@ class Judge:
         node = call.node
         if known and node.op == "Dropout":
             return _located(node, _judged(call))
-        sizeless = not node.domain and node.op in SIZELESS
-        unsized = known and not any(call.fact(i).sized for i in SIZING.get(node.op, ()))
+        sizeless = node.kind in SIZELESS
+        unsized = known and not any(call.fact(i).sized for i in SIZING.get(node.kind, ()))
         if any(f.sized for f in given) and not sizeless and not unsized:
             return call.opaque(f"{node.where()}: depends on how many candidates there are")
-        if node.domain or node.captures or not self._types.knows(node) or _is_stateful(node):
+        if node.captures or not self._types.knows(node) or _is_stateful(node):
             return call.opaque(f"{node.where()}: no transfer function for this operator")
         return call.moved(None)
 
@@ -217,7 +217,7 @@ class Judge:
 def _judged(call: Call) -> Claim:
     """The claim of the table; none where a transfer function breaks, for then nothing is proven."""
     try:
-        return TRANSFERS[call.node.op](call)
+        return TRANSFERS[call.node.kind](call)
     except Exception as error:  # an operator used in a way we did not foresee must not break the user's run
         _log.warning("internal error in the transfer function of %s: %r", call.node.where(), error)
         return call.opaque(f"internal error: {error!r}")
@@ -225,7 +225,7 @@ def _judged(call: Call) -> Claim:
 
 def _sizes_with_candidates(node: Node, inputs: tuple[Fact | None, ...]) -> bool:
     """Whether the entries of an input make an output as large as there are candidates."""
-    indices = () if node.domain else SIZING.get(node.op, ())
+    indices = SIZING.get(node.kind, ())
     facts = [inputs[i] for i in indices if i < len(inputs)]
     return any(f is not None and f.sized for f in facts)
 

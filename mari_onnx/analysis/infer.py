@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 from onnx import TypeProto, shape_inference
 
+from mari_onnx.analysis.contrib import TYPES, contrib_outputs
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.ir.dims import Dim, fresh
 from mari_onnx.ir.graph import Node
@@ -42,8 +43,8 @@ class TypeInference:
         self._unknown = TypeProto()
 
     def knows(self, node: Node) -> bool:
-        """Whether onnx defines the operator at all."""
-        return _schema(node.op, self._versions.get(node.domain, 0), node.domain) is not None
+        """Whether the operator is defined: by onnx, or in our table of ONNX Runtime's own."""
+        return node.kind in TYPES or _schema(node.op, self._versions.get(node.domain, 0), node.domain) is not None
 
     def accepts(self, op: str, dtype: int) -> bool:
         """Whether the first input of an ai.onnx operator may have an element type."""
@@ -61,6 +62,8 @@ class TypeInference:
             inputs: Facts of its inputs, ``None`` for absent ones.
             data: Small constant inputs by name.
         """
+        if node.kind in TYPES:
+            return contrib_outputs(node, inputs)
         schema = _schema(node.op, self._versions.get(node.domain, 0), node.domain)
         if schema is None or node.captures:
             return [(0, None)] * len(node.outputs)

@@ -49,6 +49,11 @@ class Node:
     rule: str = ""
 
     @property
+    def kind(self) -> str:
+        """The operator as tables are keyed by it: with its domain in front where that is not ai.onnx."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Every value the node needs, captured ones included."""
         return tuple(v for v in self.inputs if v) + self.captures

@@ -81,6 +81,9 @@ WEIGHTS: Mapping[str, float] = {
 DEAR_STRETCHES: Mapping[str, float] = {"Where": 2.0}
 """How much longer a stretch takes than in an addition."""
 
+SELF_ATTENTION = "com.microsoft.Attention"
+ATTENTION = ("Attention", "com.microsoft.MultiHeadAttention", SELF_ATTENTION)
+
 NARROWEST = 16
 """A matrix product takes as long for fewer columns as for so many."""
 
@@ -115,7 +118,28 @@ def _einsum(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
 
 def _attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
     query, key = inputs[0] or (1, 1), inputs[1] or (1, 1)
-    return 4.0 * math.prod(query) * key[-2]
+    return 2.0 * (math.prod(query) + math.prod(output)) * key[-2]
+
+
+def _self_attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
+    """The projection of the rows, and what they find in each other."""
+    rows, weight = inputs[0] or (1, 1, 1), inputs[1] or (1, 1)
+    width = (weight[-1] - output[-1]) / 2
+    return 2.0 * (math.prod(rows) * weight[-1] + math.prod(rows[:2]) * rows[1] * (width + output[-1]))
+
+
+def _scores(node: Node, inputs: Sequence[Sizes | None]) -> tuple[int, int]:
+    """How many queries attention has, counted for each head, and with how many keys each is compared."""
+    query, key = inputs[0] or (1, 1, 1), inputs[1] or (1, 1)
+    heads = int(node.attrs.get("num_heads", node.attrs.get("q_num_heads", 0)))
+    queries = math.prod(query[:-1]) if len(query) == 4 else math.prod(query[:-1]) * heads
+    return queries, query[1] if node.kind == SELF_ATTENTION else key[-2]
+
+
+def _attention_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """Two products for each sample and head."""
+    query, (queries, _) = inputs[0] or (1, 1, 1), _scores(node, inputs)
+    return 2 * queries // max(query[-2], 1)
 
 
 FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
@@ -128,15 +152,22 @@ FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
     "LSTM": _recurrent,
     "Einsum": _einsum,
     "Attention": _attention,
+    "com.microsoft.MultiHeadAttention": _attention,
+    SELF_ATTENTION: _self_attention,
+    "com.microsoft.DynamicQuantizeMatMul": _matmul,
+    "com.microsoft.MatMulIntegerToFloat": _matmul,
+    "com.microsoft.MatMulNBits": _matmul,
+    "QLinearMatMul": _matmul,
+    "com.microsoft.QGemm": _gemm,
 }
 """Arithmetic of the operators that do most of it."""
 
 
 def node_flops(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     """Floating-point operations of one matrix-like node per request; 0 for all others and where sizes are unknown."""
-    count = FLOPS.get(node.op)
+    count = FLOPS.get(node.kind)
     output = model.sizes(facts.get(node.output))
-    if count is None or node.domain or output is None:
+    if count is None or output is None:
         return 0.0
     try:
         return count(node, _input_sizes(node, facts, model), output)
@@ -156,8 +187,8 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     outputs = [model.sizes(facts.get(v)) for v in node.outputs if v]
     output = outputs[0] if outputs and outputs[0] is not None else ()
     cost = model.launch + _moved(node, facts, model, inputs, outputs) / model.moved
-    if node.op in FLOPS:
-        return cost + _products(node, facts, model, inputs, output)
+    if node.kind in FLOPS:
+        return cost + _products(node, facts, model, inputs, output) + _softmax_inside(node, model, inputs)
     if node.op in COPIES:
         return cost + COPIES[node.op](node, inputs, output) * model.copy
     cost += WEIGHTS.get(node.op, 1.0) * math.prod(_largest(inputs, output)) / model.entries
@@ -171,12 +202,19 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     return cost
 
 
+def _softmax_inside(node: Node, model: CostModel, inputs: Sequence[Sizes | None]) -> float:
+    if node.kind not in ATTENTION:
+        return 0.0
+    queries, keys = _scores(node, inputs)
+    return WEIGHTS["Softmax"] * queries * keys / model.entries + queries * model.row
+
+
 def _products(
     node: Node, facts: Mapping[str, Fact], model: CostModel, inputs: Sequence[Sizes | None], output: Sizes
 ) -> float:
     """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
     each = node_flops(node, facts, model) / model.flops
-    matrices = MATRICES[node.op](node, inputs, output) if node.op in MATRICES else 1
+    matrices = MATRICES[node.kind](node, inputs, output) if node.kind in MATRICES else 1
     if matrices > 1:
         return 2 * each + (matrices - 1) * model.matrix
     columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
@@ -208,6 +246,7 @@ def _einsum_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) 
 MATRICES: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], int]] = {
     "MatMul": _matmul_matrices,
     "Einsum": _einsum_matrices,
+    **dict.fromkeys(ATTENTION, _attention_matrices),
 }
 """Operators that run a product for each of many small matrices."""
 

@@ -174,7 +174,7 @@ class _Engine:
             if self._is_over():
                 return False
             self.following = 0
-            if (node.op in rules and self.try_node(node, depth, rules, least)) or (
+            if (node.kind in rules and self.try_node(node, depth, rules, least)) or (
                 depth == 0 and self._try_together(node)
             ):
                 self.outermost += 1
@@ -189,10 +189,10 @@ class _Engine:
         self, node: Node, depth: int, rules: dict[str, list[AnyRule]] | None = None, least: float | None = None
     ) -> bool:
         """Tries the rules for one node; whether one was kept, because it gains at least so many microseconds."""
-        if node.domain or node not in self.graph:
+        if node not in self.graph:
             return False
         least = MIN_GAIN if least is None else least
-        applicable = (self.rules if rules is None else rules).get(node.op, ())
+        applicable = (self.rules if rules is None else rules).get(node.kind, ())
         if depth == 0:
             applicable = self._best_first(node, [r for r in applicable if self._matches(r, node)], least)
         return any(self._try(rule, node, depth, least) for rule in applicable)
@@ -224,12 +224,12 @@ class _Engine:
 
     def _try_together(self, concat: Node) -> bool:
         """Tries all readers of a Concat at once: what none of them pays alone, they may pay together."""
-        consumers = self.graph.consumers(concat.output) if concat in self.graph and concat.op == "Concat" else ()
-        if len(consumers) < 2 or concat.domain:
+        consumers = self.graph.consumers(concat.output) if concat in self.graph and concat.kind == "Concat" else ()
+        if len(consumers) < 2:
             return False
         mark, kept = self.workspace.mark(), len(self.trials.applied)
         for consumer in consumers:
-            for rule in self.rules.get(consumer.op, ()) if consumer in self.graph and not consumer.domain else ():
+            for rule in self.rules.get(consumer.kind, ()) if consumer in self.graph else ():
                 if self._try(rule, consumer, 1, -GROUP_LOSS * self.objective.start):
                     break
         if len(self.trials.applied) > kept and self._gain(mark) >= MIN_GAIN:
@@ -299,9 +299,9 @@ class _Engine:
         queue = list(touched)
         while queue and self._may_go_on():
             node = queue.pop(0)
-            if node not in self.graph or node.domain:
+            if node not in self.graph:
                 continue
-            for rule in self.early.get(node.op, ()):
+            for rule in self.early.get(node.kind, ()):
                 mark, kept = self.workspace.mark(), len(self.trials.applied)
                 more = self._applied(rule, node)
                 if more is None:
@@ -318,20 +318,20 @@ class _Engine:
 
     def _follow_concat(self, node: Node, depth: int) -> None:
         """A Concat whose parts have changed is a new chance for those that read it."""
-        if node.op != "Concat" or node.domain or node not in self.graph or depth >= MAX_DEPTH:
+        if node.kind != "Concat" or node not in self.graph or depth >= MAX_DEPTH:
             return
         for consumer in self.graph.consumers(node.output):
             self.try_node(consumer, depth + 1)
 
     def _follow_siblings(self, node: Node, depth: int) -> None:
         """Where a Concat has arrived at one input of a node that waits for one at each, tries to bring the others."""
-        if node not in self.graph or node.op not in JOINING or depth >= MAX_DEPTH or node.domain:
+        if node not in self.graph or node.kind not in JOINING or depth >= MAX_DEPTH:
             return
         producers = [self.graph.producer(v) for v in node.inputs if v]
-        if not any(p is not None and p.op == "Concat" for p in producers):
+        if not any(p is not None and p.kind == "Concat" for p in producers):
             return
         for producer in producers:
-            if producer is not None and producer.op != "Concat" and node in self.graph:
+            if producer is not None and producer.kind != "Concat" and node in self.graph:
                 self.try_node(producer, depth + 1)
 
     def _gain(self, mark: int) -> float:

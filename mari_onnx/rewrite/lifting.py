@@ -48,7 +48,7 @@ class Lifting:
         """
         singles, known = self._workspace.singles, self._workspace.facts
         used = [f for name, f in zip(node.outputs, facts, strict=True) if name]
-        if node.domain or node.op in ("Shape", "Size") or any(f.opaque or (f.axis and f.varies) for f in used):
+        if node.kind in ("Shape", "Size") or any(f.opaque or (f.axis and f.varies) for f in used):
             return False
         if any(known[v].axis is not None and v not in singles for v in node.reads):
             return False

@@ -44,7 +44,7 @@ class Rule(ABC, Generic[Found]):
     """The identity behind the rule, in one line."""
     exactness: ClassVar[Exactness]
     ops: ClassVar[frozenset[str]]
-    """Operators of ai.onnx at which the rule may start."""
+    """Operators at which the rule may start; those outside ai.onnx with their domain (``com.microsoft.Attention``)."""
     enabling: ClassVar[bool] = False
     """The rule is of no use by itself: it is kept only where another rule could be applied because of it."""
     early: ClassVar[bool] = False

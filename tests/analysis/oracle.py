@@ -89,7 +89,7 @@ def _axis(axis: CandidateAxis | int | None) -> CandidateAxis | None:
 
 @dataclass(frozen=True)
 class Case:
-    """One operator on some operands."""
+    """One operator on some operands; one that is not of ai.onnx has its domain in front."""
 
     op: str
     operands: Sequence[Operand | None]
@@ -100,7 +100,8 @@ class Case:
 
     @property
     def node(self) -> Node:
-        return Node(self.op, self._inputs(), tuple(f"y{k}" for k in range(self.outputs)), self.attrs, name="n")
+        domain, _, op = self.op.rpartition(".")
+        return Node(op, self._inputs(), tuple(f"y{k}" for k in range(self.outputs)), self.attrs, domain, name="n")
 
     def _inputs(self) -> tuple[str, ...]:
         return tuple(f"x{k}" if o is not None else "" for k, o in enumerate(self.operands))
@@ -134,14 +135,16 @@ class Case:
                 arrays[change.index] = entries
         names = [f"x{k}" if a is not None else "" for k, a in enumerate(arrays)]
         given = {n: a for n, a in zip(names, arrays, strict=True) if a is not None}
-        node = helper.make_node(self.op, names, [f"y{k}" for k in range(self.outputs)], **attrs)
+        domain, _, op = self.op.rpartition(".")
+        node = helper.make_node(op, names, [f"y{k}" for k in range(self.outputs)], domain=domain, **attrs)
         inputs = [
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for n, a in given.items()
         ]
         outputs = [onnx.ValueInfoProto(name=f"y{k}") for k in range(self.outputs)]
         graph = helper.make_graph([node], "g", inputs, outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+        versions = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(graph, opset_imports=versions, ir_version=10)
         return list(Runner(model)(given))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mari_onnx.analysis.transfer import elementwise, lookups, products, recurrent, reductions, samples, shaping
+from mari_onnx.analysis.transfer import contrib, elementwise, lookups, products, recurrent, reductions, samples, shaping
 from mari_onnx.analysis.transfer.call import Call, Change, Claim, Lane, Opaque, SetAttribute, SetEntry, SetInput, Table
 from mari_onnx.analysis.transfer.shaping import SIZING
 
@@ -14,8 +14,9 @@ TRANSFERS: Table = {
     **products.TABLE,
     **recurrent.TABLE,
     **samples.TABLE,
+    **contrib.TABLE,
 }
-"""Transfer function by operator of ai.onnx."""
+"""Transfer function by operator."""
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

@@ -1,0 +1,208 @@
+"""ONNX Runtime's own operators: what is claimed of them holds for candidates that all differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mari_onnx.analysis import CandidateAxis
+from tests.analysis.oracle import B, Case, Operand, floats, lanes
+
+FIRST = CandidateAxis(0)
+ZERO, SCALE = Operand(np.array(2, np.uint8)), Operand(np.array(0.5, np.float32))
+PER_ROW = Operand(np.full(B, 0.5, np.float32))
+FIXED = (SCALE, ZERO)
+
+
+def small(*shape: int, axis: CandidateAxis | int | None = None) -> Operand:
+    """Quantized numbers."""
+    numbers = floats(*shape, axis=axis)
+    return Operand(np.abs(numbers.array).astype(np.uint8), numbers.axis)
+
+
+def flags(*shape: int, axis: CandidateAxis | int | None = None) -> Operand:
+    """A mask in which something is always left."""
+    numbers = floats(*shape, axis=axis)
+    kept = (numbers.array > 0).astype(np.int32)
+    kept[..., 0] = 1
+    return Operand(kept, numbers.axis)
+
+
+def found(op: str, operands: list[Operand | None], outputs: int = 1, **attrs: Any) -> Any:
+    (first, *others) = lanes(Case(f"com.microsoft.{op}", operands, attrs, outputs=outputs))
+    assert all(other == "opaque" for other in others)
+    return first
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def multi_head(*operands: Operand | None, outputs: int = 1, **attrs: Any) -> Any:
+    return found("MultiHeadAttention", list(operands), outputs, num_heads=2, **attrs)
+
+
+QUERY, KEY, BIAS = floats(B, 2, 4, axis=0), floats(B, 5, 4, axis=0), floats(12)
+COMMON = floats(1, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [BIAS],
+        [None, flags(B, 5, axis=0)],
+        [None, flags(B, 2, 5, axis=0)],
+        [BIAS, flags(B, 5, axis=0), floats(1, 2, 2, 5)],
+        [None, None, floats(B, 2, 2, 5, axis=0)],
+        [None, None, floats(1, 1, 2, 5)],
+    ],
+)
+def test_heads_of_each_sample(more: list[Operand | None]) -> None:
+    assert multi_head(QUERY, KEY, KEY, *more) == FIRST
+
+
+def test_keys_that_lie_apart_by_heads() -> None:
+    heads = floats(B, 2, 5, 2, axis=0)
+    assert multi_head(QUERY, heads, heads) == FIRST
+
+
+def test_causal_within_each_sample() -> None:
+    assert multi_head(QUERY, QUERY, QUERY, unidirectional=1) == FIRST
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [
+        [QUERY, floats(B, 5, 4), KEY],
+        [floats(B, 2, 4), KEY, KEY],
+        [QUERY, KEY, KEY, None, flags(B, 5)],
+        [QUERY, KEY, KEY, None, None, floats(B, 1, 2, 5)],
+        [floats(2, 2, B, axis=2), floats(2, 2, B), floats(2, 2, B)],
+    ],
+)
+def test_not_where_something_else_may_have_candidates(operands: list[Operand | None]) -> None:
+    assert multi_head(*operands) == "opaque"
+
+
+def test_not_where_keys_are_asked_for() -> None:
+    assert multi_head(QUERY, KEY, KEY, outputs=3) == "opaque"
+
+
+@pytest.mark.parametrize("axis", [CandidateAxis(1), CandidateAxis(1, 1, 2), CandidateAxis(1, 2, 1)])
+def test_queries_of_all_candidates_in_one_sample(axis: CandidateAxis) -> None:
+    count = B * axis.outer * axis.inner
+    query = floats(1, count, 4, axis=axis)
+    assert multi_head(query, COMMON, COMMON) == axis
+    assert multi_head(query, COMMON, COMMON, BIAS, flags(1, 5)) == axis
+    assert multi_head(query, COMMON, COMMON, None, None, floats(1, 1, count, 5, axis=axis.at(2))) == axis
+    own = Case("Attention", [query, COMMON, COMMON], {"q_num_heads": 2, "kv_num_heads": 2}, opset=24)
+    assert lanes(own) == [axis]
+
+
+def test_not_where_the_place_of_a_query_counts() -> None:
+    query = floats(1, B, 4, axis=1)
+    assert multi_head(query, floats(1, B, 4), floats(1, B, 4), unidirectional=1) == "opaque"
+    assert multi_head(query, COMMON, COMMON, None, None, floats(1, 1, B, 5)) == "opaque"
+    assert multi_head(query, COMMON, COMMON, None, flags(1, B, 5)) == "opaque"
+    assert multi_head(query, query, query) == "opaque"
+    attrs = {"q_num_heads": 2, "kv_num_heads": 2}
+    for more in ({"is_causal": 1}, {"left_window_size": 0}):
+        assert lanes(Case("Attention", [query, COMMON, COMMON], {**attrs, **more}, opset=25)) == ["opaque"]
+    assert lanes(Case("Attention", [query, COMMON, COMMON, floats(B, 5)], attrs, opset=24)) == ["opaque"]
+
+
+ROWS, WEIGHT = floats(B, 3, 4, axis=0), floats(4, 12)
+
+
+@pytest.mark.parametrize("mask", [None, flags(B, 3, axis=0), flags(B, 3, 3, axis=0)])
+@pytest.mark.parametrize("causal", [0, 1])
+def test_self_attention(mask: Operand | None, causal: int) -> None:
+    given = [ROWS, WEIGHT, BIAS, mask]
+    assert found("Attention", given, num_heads=2, unidirectional=causal) == FIRST
+
+
+def test_self_attention_with_other_sizes_and_a_bias() -> None:
+    operands = [ROWS, floats(4, 10), floats(10), None, None, floats(1, 1, 3, 3)]
+    assert found("Attention", operands, num_heads=2, qkv_hidden_sizes=[4, 4, 2]) == FIRST
+
+
+def test_not_self_attention_among_candidates() -> None:
+    assert found("Attention", [floats(1, B, 4, axis=1), WEIGHT, BIAS], num_heads=2) == "opaque"
+    assert found("Attention", [ROWS, WEIGHT, BIAS, flags(B, 3)], num_heads=2) == "opaque"
+
+
+def test_rotary_embedding() -> None:
+    rows, table = floats(B, 3, 4, axis=0), floats(5, 2)
+    place = Operand(np.array([1]))
+    own = Operand(np.array([[0, 1, 2], [2, 1, 0], [1, 1, 1]]), FIRST)
+    assert found("RotaryEmbedding", [rows, place, table, table]) == FIRST
+    assert found("RotaryEmbedding", [rows, own, table, table]) == FIRST
+    assert found("RotaryEmbedding", [rows, Operand(own.array), table, table]) == "opaque"
+
+
+# -- integers with fixed scales ----------------------------------------------------------------------------------------
+
+NUMBERS = small(B, 4, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands"),
+    [
+        ("MatMulIntegerToFloat", [NUMBERS, small(4, 5), SCALE, floats(5), ZERO, ZERO]),
+        ("MatMulIntegerToFloat", [NUMBERS, small(4, 5), SCALE, SCALE, ZERO, ZERO, floats(5)]),
+        ("QGemm", [NUMBERS, *FIXED, small(4, 5), *FIXED]),
+        ("QGemm", [NUMBERS, *FIXED, small(4, 5), *FIXED, Operand(np.arange(5, dtype=np.int32)), *FIXED]),
+        ("QLinearAdd", [NUMBERS, *FIXED, small(B, 4, axis=0), *FIXED, *FIXED]),
+        ("QLinearMul", [small(4), *FIXED, NUMBERS, *FIXED, *FIXED]),
+        ("QLinearSigmoid", [NUMBERS, *FIXED, *FIXED]),
+        ("QLinearLeakyRelu", [NUMBERS, *FIXED, *FIXED]),
+    ],
+)
+def test_fixed_scales(op: str, operands: list[Operand | None]) -> None:
+    assert found(op, operands) == FIRST
+
+
+def test_parts_with_a_scale_each() -> None:
+    parts = [NUMBERS, *FIXED, small(B, 2, axis=0), *FIXED]
+    assert found("QLinearConcat", [*FIXED, *parts], axis=1) == FIRST
+    assert found("QLinearConcat", [*FIXED, *parts[:3], small(B, 2), *FIXED], axis=1) == "opaque"
+    assert found("QLinearConcat", [*FIXED, *parts[:3], *parts[:3]], axis=0) == "opaque"
+
+
+def test_quantized_softmax() -> None:
+    operands = [small(B, 4, axis=0), *FIXED, Operand(np.array(1 / 256, np.float32)), Operand(np.array(0, np.uint8))]
+    assert found("QLinearSoftmax", operands, axis=-1, opset=13) == FIRST
+    assert found("QLinearSoftmax", operands, axis=0, opset=13) == "opaque"
+    across = [small(2, B, 4, axis=1), *operands[1:]]
+    assert found("QLinearSoftmax", across, axis=1, opset=11) == "opaque"
+    assert found("QLinearSoftmax", operands, opset=13) == "opaque"
+
+
+@pytest.mark.parametrize(
+    ("op", "operands"),
+    [
+        ("QLinearAdd", [NUMBERS, *FIXED, small(B, 4), *FIXED, *FIXED]),
+        ("MatMulIntegerToFloat", [NUMBERS, small(4, 5), PER_ROW, SCALE, ZERO, ZERO]),
+        ("MatMulIntegerToFloat", [small(4, B, axis=1), small(B, 5), SCALE, SCALE, ZERO, ZERO]),
+        ("MatMulIntegerToFloat", [small(2, 4), small(4, B, axis=1), SCALE, SCALE, ZERO, ZERO]),
+        ("QGemm", [small(4, B, axis=1), *FIXED, small(B, 5), *FIXED]),
+    ],
+)
+def test_not_along_candidates(op: str, operands: list[Operand | None]) -> None:
+    assert found(op, operands) == "opaque"
+
+
+def test_a_scale_over_all_rows() -> None:
+    """All candidates differ here, and the scale is taken over all of them."""
+    operands = [floats(B, 4, axis=0), small(4, 5), SCALE, ZERO]
+    assert found("DynamicQuantizeMatMul", operands) == "opaque"
+
+
+def test_weights_in_blocks() -> None:
+    weight = Operand(np.arange(5 * 1 * 8, dtype=np.uint8).reshape(5, 1, 8))
+    scales = Operand(np.linspace(0.1, 0.5, 5, dtype=np.float32).reshape(5, 1))
+    attrs = {"K": 16, "N": 5, "bits": 4, "block_size": 16}
+    assert found("MatMulNBits", [floats(B, 16, axis=0), weight, scales], **attrs) == FIRST
+    assert found("MatMulNBits", [floats(2, B, 16, axis=1), weight, scales], **attrs) == CandidateAxis(1)
