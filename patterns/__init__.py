@@ -34,6 +34,7 @@ from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
+from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
@@ -60,6 +61,7 @@ RULES: tuple[Rule[Any], ...] = (
     MaskedProduct(),
     SplitProduct(),
     ChosenColumns(),
+    SharedKeys(),
     MergedAttention(),
     SplitMixing(),
     ConcatTokens(),

@@ -51,7 +51,9 @@ Array = np.ndarray
 
 def model_of(text: str, *, opset: int = 17, seed: int = 0, **weights: Any) -> onnx.ModelProto:
     """A model from text; weights that are declared but not given are filled with small whole numbers."""
-    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "ai.onnx.ml" : 3]> {text}')
+    model = parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : {opset}, "ai.onnx.ml" : 3, "com.microsoft" : 1]> {text}'
+    )
     made = {v for node in model.graph.node for v in node.output}
     random = np.random.default_rng(seed)
     for value in list(model.graph.value_info):
