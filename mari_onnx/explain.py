@@ -152,7 +152,7 @@ def explain(
     loaded = load_model(source)
     rules = chosen_rules(options.disable)
     built = build(loaded, options, rules, None, tell)
-    model = CostModel(candidates=options.candidates)
+    model = options.cost_model
     notes = list(built.analysis.inputs.notes)
     if built.rewritten.exhausted:
         notes.append("there was more to try, but the number of trials is limited")

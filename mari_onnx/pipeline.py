@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
 from mari_onnx.branches import take_branches
-from mari_onnx.errors import ModelError, VerificationError
+from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
@@ -28,8 +28,12 @@ from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import Separated, restore_signature, separate
 from mari_onnx.tidy import tidy
+from mari_onnx.validity import check_result, check_valid
 from mari_onnx.verification import VerifyReport, verify
 from mari_onnx.verification.verifier import UnusableResultError
+
+if TYPE_CHECKING:
+    from mari_onnx.tuning import Tuned
 
 Progress = Callable[[str], None]
 """Told ``stage`` or ``stage: detail``."""
@@ -47,6 +51,8 @@ class Options:
         keep_signature: Inputs keep all their rows; row 0 is taken inside.
         disable: Names of rules to leave out.
         candidates: Nominal number of candidates per request, for estimates.
+        prices: What operators take on the machine that will run the result; those of the package by default.
+        tune: Numbers of candidates at which to time alternatives and take the fastest; empty to trust estimates.
         verify: Whether to compare the result with the original.
         batches: Numbers of candidates to compare at.
         seeds: How many random inputs to compare at each.
@@ -60,12 +66,19 @@ class Options:
     keep_signature: bool = False
     disable: Sequence[str] = ()
     candidates: int = 512
+    prices: CostModel = field(default_factory=CostModel)
+    tune: Sequence[int] = ()
     verify: bool = True
     batches: Sequence[int] = (1, 2, 7, 64)
     seeds: int = 2
     samples: Mapping[str, Any] | None = None
     rtol: float = 1e-4
     atol: float = 1e-5
+
+    @property
+    def cost_model(self) -> CostModel:
+        """The prices, for the nominal number of candidates."""
+        return replace(self.prices, candidates=self.candidates)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,7 @@ class OptimizeResult:
         verification: The comparison with the original; ``None`` where it was switched off.
         notes: Sentences for the user.
         source: What it was made from.
+        tuned: What the timing of alternatives showed; ``None`` where none were timed.
     """
 
     model: onnx.ModelProto
@@ -87,6 +101,7 @@ class OptimizeResult:
     source: Loaded = field(repr=False)
     verification: VerifyReport | None = None
     notes: tuple[str, ...] = field(default=())
+    tuned: Tuned | None = None
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the model: complete and in one step, with the data files it needs beside it.
@@ -165,7 +180,10 @@ def run(
     loaded = load_model(source)
     rules = chosen_rules(options.disable)
     built = build(loaded, options, rules, None, tell)
-    report = summarise(built, CostModel(candidates=options.candidates))
+    tuned = None
+    if options.tune:
+        built, options, tuned = _tuned(loaded, options, rules, built, tell)
+    report = summarise(built, options.cost_model)
     checked = None
     if options.verify:
         tell("verify")
@@ -175,7 +193,17 @@ def run(
         + _remarks(loaded.model, built, options)
         + (checked.notes if checked is not None else ())
     )
-    return OptimizeResult(built.model, built.rewritten.applied, report, loaded, checked, notes)
+    return OptimizeResult(built.model, built.rewritten.applied, report, loaded, checked, notes, tuned)
+
+
+def _tuned(
+    loaded: Loaded, options: Options, rules: Sequence[AnyRule], built: Built, tell: Progress
+) -> tuple[Built, Options, Tuned]:
+    """The fastest of several results, and the options that led to it."""
+    from mari_onnx.tuning import tune
+
+    found = tune(loaded, options, rules, built, tell)
+    return found.built, found.options, found
 
 
 def _remarks(model: onnx.ModelProto, built: Built, options: Options) -> tuple[str, ...]:
@@ -249,12 +277,11 @@ def build(
     def progress(done: int, nodes: int) -> None:
         tell(f"rewrite: {done} of {nodes} nodes")
 
-    prices = CostModel(candidates=options.candidates)
     if limit is None:
-        workspace, rewritten = rewrite_best(hoisted, rules, prices, progress)
+        workspace, rewritten = rewrite_best(hoisted, rules, options.cost_model, progress)
     else:
         workspace = hoisted()
-        rewritten = rewrite(workspace, rules, prices, limit=limit, progress=progress)
+        rewritten = rewrite(workspace, rules, options.cost_model, limit=limit, progress=progress)
     tell("tidy")
     settle_sizes(workspace)
     graph = tidy(workspace.graph)
@@ -317,43 +344,6 @@ def check(
         atol=options.atol,
         progress=progress,
     )
-
-
-def check_valid(loaded: Loaded) -> None:
-    """Raises ModelError where the model is not valid ONNX."""
-    problem = _checker_problem(loaded.model, full=False)
-    if problem:
-        raise ModelError(f"{loaded.name} is not a valid model: {problem.splitlines()[0]}")
-
-
-def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
-    """Raises ModelError where the result is not valid ONNX, in any way in which the original is."""
-    problem = _checker_problem(model, full=not _is_large(model))
-    if problem and not (not _checker_problem(model, full=False) and _checker_problem(loaded.model, full=True)):
-        raise ModelError(f"the result for {loaded.name} fails the checker, please report it: {problem}")
-
-
-def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
-    """What onnx's checker says; empty where it is content. ``full`` infers types and shapes as well."""
-    try:
-        onnx.checker.check_model(_checkable(model), full_check=full)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        return str(error).strip()  # ValueError: names that are no text, element types that do not exist
-    return ""
-
-
-def _is_large(model: onnx.ModelProto) -> bool:
-    return bool(model.ByteSize() > 1 << 30)
-
-
-def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model itself, or with stand-ins for external weights, whose files the checker would look for."""
-    external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    if not external:
-        return model
-    from mari_onnx.load import without_external_data
-
-    return without_external_data(model)
 
 
 def _narrowed(inputs: Inputs, graph: Graph) -> Inputs:

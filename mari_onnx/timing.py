@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mari_onnx.errors import MariError, ModelError
@@ -64,25 +65,54 @@ def measure(
     Raises:
         MariError: They cannot be run on random inputs of that size.
     """
-    source, other = open_source(original, "original model"), open_source(optimized, "optimized model")
+    rows, times = measure_all(original, [optimized], users, candidates, seconds)
+    before, after = (statistics.median(t) for t in times)
+    return Timing(rows, before, after, len(times[0]), 1)
+
+
+def measure_all(
+    original: ModelLike,
+    results: Sequence[ModelLike],
+    users: Sequence[str],
+    candidates: int,
+    seconds: float,
+    folder: Path | None = None,
+) -> tuple[int, list[list[float]]]:
+    """Times a model and several results of it, in turn.
+
+    Args:
+        original: The original, or its path.
+        results: The results, or their paths; all with the same inputs.
+        users: Specifications of the user-side inputs.
+        candidates: Rows to feed; a model with a fixed batch gets that one.
+        seconds: Stop after so long, once each has run a few times.
+        folder: Where the external data of models in memory lies.
+
+    Returns:
+        The number of rows, and the times in milliseconds of the original and of each result.
+
+    Raises:
+        MariError: They cannot be run on random inputs of that size.
+    """
+    source, other = open_source(original, "original model"), open_source(results[0], "optimized model", folder)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, list(users))
     plan = plan_feeds(source, inputs, signature.user_inputs)
     rows = inputs.fixed_batch or candidates
-    before, after = (session(_for_session(m), threads=1) for m in (original, optimized))
+    before, *after = (session(_for_session(m), threads=1, folder=folder) for m in (original, *results))
     failure = ""
     for caution in Caution:
         feeds = plan.draw(rows, SEED, caution)
         full, single = dict(feeds.full), signature.feeds(feeds.full, feeds.single)
         try:
             before.run(None, full)
-            after.run(None, single)
+            for one in after:
+                one.run(None, single)
         except Exception as error:  # the runtime has a class for each status code and no common base
             failure = failure or runtime_message(error)
             continue
-        times = _in_turn((partial(before.run, None, full), partial(after.run, None, single)), seconds)
-        medians = [statistics.median(t) * 1e3 for t in times]
-        return Timing(rows, medians[0], medians[1], len(times[0]), 1)
+        calls = [partial(before.run, None, full), *(partial(one.run, None, single) for one in after)]
+        return rows, [[t * 1e3 for t in times] for times in _in_turn(calls, seconds)]
     raise ModelError(f"the time could not be measured at {rows} candidates: {failure}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, count, factor, line, milliseconds, table
+from mari_onnx.cli.tables import console, count, factor, line, milliseconds, several, table
 from mari_onnx.errors import UsageError
 from mari_onnx.load import load_model
 from mari_onnx.pipeline import OptimizeResult
@@ -16,6 +16,7 @@ from mari_onnx.pipeline import run as optimize
 from mari_onnx.runtime import onnxruntime
 from mari_onnx.save import ExternalData, Output
 from mari_onnx.timing import Timing, try_to_measure
+from mari_onnx.tuning import Alternative, Tuned
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,8 +24,11 @@ def run(args: argparse.Namespace) -> int:
     target = _target(args)
     set_up_logging(args)
     check_target(args.json)
-    options = options_of(args, keep_signature=args.keep_signature, verify=not args.no_verify, **comparison_of(args))
-    if options.verify:
+    tune = () if args.tune is None else args.tune or (args.candidates,)
+    options = options_of(
+        args, keep_signature=args.keep_signature, tune=tune, verify=not args.no_verify, **comparison_of(args)
+    )
+    if options.verify or options.tune:
         onnxruntime()
     with Stages(args.quiet) as tell:
         tell("load")
@@ -80,6 +84,7 @@ def _document(
         ],
         verification=result.verification.to_json() if result.verification is not None else None,
         timing=timing.to_json() if timing is not None else None,
+        tuning=result.tuned.to_json() if result.tuned is not None else None,
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -90,6 +95,10 @@ def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing:
     out.print()
     rewrites = ", ".join(f"{name} {times}" for name, times in report.rewrites.items())
     line(out, f"rewrites: {rewrites or 'none'}")
+    if result.tuned is not None:
+        line(out, f"tuned: {_tuning(result.tuned)}")
+        for other in result.tuned.alternatives if args.verbose else ():
+            line(out, f"  {other.name}: {_speedups(other)}")
     if args.verbose:
         for applied in result.applied:
             line(out, f"  {applied.step}. {applied.rule} at {applied.node}: {applied.algebra}")
@@ -98,6 +107,16 @@ def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing:
         for one in result.verification.outputs:
             line(out, f"  {one.name}: max abs error {one.max_abs}, scale {one.scale}")
     line(out, f"written: {target}")
+
+
+def _tuning(tuned: Tuned) -> str:
+    chosen, *others = tuned.alternatives
+    timed = f"{several(len(others), 'other')} timed" if others else "nothing else to time"
+    return f"{chosen.name}, {_speedups(chosen)} ({timed})"
+
+
+def _speedups(one: Alternative) -> str:
+    return ", ".join(f"{speed:.2f}x at {number}" for number, speed in one.speedup.items())
 
 
 def _rows(result: OptimizeResult, timing: Timing | None) -> list[tuple[str, str, str, str]]:

@@ -26,6 +26,7 @@ OPTIMIZE = f"""\
 examples:
   mari-onnx optimize in.onnx out.onnx --user 'user_*' --user ctx_hour
   mari-onnx optimize in.onnx out.onnx --user 'X[:, 0:12,20]'     columns of one stacked input
+  mari-onnx optimize in.onnx out.onnx --tune 1,64,512            for requests of these sizes, by timing
   mari-onnx optimize in.onnx out.onnx --keep-signature           for callers that cannot change
   mari-onnx optimize in.onnx out.onnx --samples batch.npz        verify on inputs of your own
   mari-onnx optimize in.onnx out.onnx --json - | jq .report
@@ -51,6 +52,15 @@ examples:
 A is fed with the user's row repeated for every candidate, B with one row.
 {EXIT}"""
 
+CALIBRATE = f"""\
+examples:
+  mari-onnx calibrate
+  mari-onnx optimize in.onnx out.onnx --user 'user_*' --calibrated
+
+Takes about a second. The prices are kept for this processor and version of ONNX Runtime; without --calibrated the
+same prices are used on all machines, so that results do not depend on where they were made.
+{EXIT}"""
+
 RULES = """\
 example:
   mari-onnx rules --json - | jq -r '.rules[].name'"""
@@ -71,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("optimize", "rewrite a model, verify the result, write it", OPTIMIZE, _optimize),
         ("explain", "what is user-side, what the rules did, what is still in the way", EXPLAIN, _explain),
         ("verify", "compare an optimized model with its original in ONNX Runtime", VERIFY, _verify),
+        ("calibrate", "measure what operators take on this machine", CALIBRATE, _calibrate),
         ("rules", "list the rewrite rules", RULES, _rules),
     ):
         verb = verbs.add_parser(
@@ -91,6 +102,15 @@ def _optimize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", dest="output_option", metavar="OUT", help="the same as an option")
     _inputs(parser)
     _rewriting(parser)
+    parser.add_argument(
+        "--tune",
+        nargs="?",
+        type=_list(_at_least_1),
+        const=(),
+        metavar="B[,B]",
+        help="time alternatives as well and take the fastest, at these numbers of candidates (default: that of "
+        "--candidates) nowhere slower than IN if there is one; takes up to a minute",
+    )
     parser.add_argument(
         "--keep-signature", action="store_true", help="inputs keep all B rows; the first one is taken inside"
     )
@@ -142,6 +162,10 @@ def _verify(parser: argparse.ArgumentParser) -> None:
     _reporting(parser)
 
 
+def _calibrate(parser: argparse.ArgumentParser) -> None:
+    _reporting(parser)
+
+
 def _rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", action="store_true", help="as the table in the README")
     _json(parser)
@@ -166,6 +190,11 @@ def _rewriting(parser: argparse.ArgumentParser) -> None:
         default=512,
         metavar="B",
         help="candidates per request, for estimates and timing (default: 512)",
+    )
+    group.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="estimate with the prices of this machine: those that `mari-onnx calibrate` has kept, or measured now",
     )
 
 

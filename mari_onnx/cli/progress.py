@@ -12,6 +12,8 @@ STAGES = {
     "hoist": "moving it to one row",
     "rewrite": "applying the rules",
     "tidy": "tidying up",
+    "tune": "timing other results",
+    "calibrate": "timing single operators",
     "verify": "comparing with the original",
     "bisect": "looking for the rewrite that is wrong",
     "benchmark": "measuring the time before and after",

@@ -13,6 +13,7 @@ import numpy as np
 
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.pipeline import Options
+from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.runtime import onnxruntime
 
 FATAL = 4
@@ -21,7 +22,22 @@ FATAL = 4
 def options_of(args: argparse.Namespace, **more: Any) -> Options:
     """What ``optimize`` and ``explain`` have in common."""
     disabled = [name.strip() for text in args.disable for name in text.split(",") if name.strip()]
-    return Options(user_inputs=args.user, item_inputs=args.item, disable=disabled, candidates=args.candidates, **more)
+    return Options(
+        user_inputs=args.user,
+        item_inputs=args.item,
+        disable=disabled,
+        candidates=args.candidates,
+        prices=_prices(args),
+        **more,
+    )
+
+
+def _prices(args: argparse.Namespace) -> CostModel:
+    if not args.calibrated:
+        return CostModel()
+    from mari_onnx.calibration import machine_prices
+
+    return machine_prices()
 
 
 def comparison_of(args: argparse.Namespace) -> dict[str, Any]:
