@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mari_onnx.patterns.attention_steps import AttentionSteps
 from mari_onnx.patterns.batched_matmul import BatchedMatMul
 from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.candidate_rows import CandidateRows
@@ -62,6 +63,7 @@ RULES: tuple[Rule[Any], ...] = (
     SplitProduct(),
     ChosenColumns(),
     SharedKeys(),
+    AttentionSteps(),
     MergedAttention(),
     SplitMixing(),
     ConcatTokens(),

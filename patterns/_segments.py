@@ -45,7 +45,11 @@ def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] 
         if node.op == "Concat":
             parts = parts_of(value, at)
             if parts is not None and parts.axis == axis:
-                kinds = groupby(((at.is_once(v), start, size) for v, start, size in parts if size), lambda p: p[0])
+                entered = [(at.is_once(v), v, start, size) for v, start, size in parts if size]
+                if not any(once for once, *_ in entered):
+                    # Rows that were put together already, each with what it meets: what they were made of counts.
+                    entered = [(_is_made_once(v, axis, at), v, start, size) for _, v, start, size in entered]
+                kinds = groupby(((once, start, size) for once, _, start, size in entered), lambda p: p[0])
                 runs = [(once, list(members)) for once, members in kinds]
                 found = tuple(Segment(m[0][1], sum(size for _, _, size in m), once) for once, m in runs)
                 return found if len(found) > 1 else None
@@ -54,6 +58,24 @@ def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] 
             return None
         value, axis = above
     return None
+
+
+def _is_made_once(value: str, axis: int, at: Workspace) -> bool:
+    """Whether the entries along an axis were made of values that are computed once, whatever they met since."""
+    for _ in range(MAX_DEPTH):
+        node = at.graph.producer(value)
+        if at.is_once(value):
+            return True
+        if node is None or node.domain:
+            return False
+        if node.op == "Concat":
+            parts = parts_of(value, at)
+            return parts is not None and parts.axis != axis and any(_is_made_once(v, axis, at) for v in parts.values)
+        above = _above(node, value, axis, at)
+        if above is None:
+            return False
+        value, axis = above
+    return False
 
 
 def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] | None:
