@@ -35,6 +35,7 @@ from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
+from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
@@ -59,6 +60,7 @@ RULES: tuple[Rule[Any], ...] = (
     FoldIntoWeight(),
     LinearSplit(),
     ChainedProducts(),
+    RowScale(),
     MaskedProduct(),
     SplitProduct(),
     ChosenColumns(),
