@@ -108,6 +108,7 @@ TYPES: Mapping[str, Rule] = {
         "MultiHeadAttention": _multi_head_attention,
         "Attention": _attention,
         "RotaryEmbedding": _like(0),
+        "FastGelu": _like(0),
         "DynamicQuantizeMatMul": _product(1),
         "MatMulIntegerToFloat": _product(1, dtype=2),
         "MatMulNBits": _block_product,

@@ -142,6 +142,12 @@ def test_rotary_embedding() -> None:
     assert found("RotaryEmbedding", [rows, Operand(own.array), table, table]) == "opaque"
 
 
+def test_gelu_with_a_bias() -> None:
+    assert found("FastGelu", [ROWS]) == FIRST
+    assert found("FastGelu", [ROWS, floats(4)]) == FIRST
+    assert found("FastGelu", [floats(2, B, axis=1), floats(B)]) == "opaque"
+
+
 # -- integers with fixed scales ----------------------------------------------------------------------------------------
 
 NUMBERS = small(B, 4, axis=0)

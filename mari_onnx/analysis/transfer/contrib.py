@@ -110,6 +110,7 @@ TABLE: Table = {
         "MultiHeadAttention": multi_head_attention,
         "Attention": attention,
         "RotaryEmbedding": rotary_embedding,
+        "FastGelu": broadcasting,
         "DynamicQuantizeMatMul": dynamic_product,
         "MatMulIntegerToFloat": _by_weight(matmul, (0, 1), (2, 4)),
         "MatMulNBits": block_product,
