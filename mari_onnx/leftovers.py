@@ -21,6 +21,10 @@ NOT_WORTH = "does not pay"
 BARRIERS = {
     "DynamicQuantizeLinear": "its scale depends on all rows of all candidates",
     "DynamicQuantizeMatMul": "its scale depends on all rows of all candidates",
+    **dict.fromkeys(
+        ("QLinearConcat", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits"),
+        "ONNX Runtime multiplies integers there, which halves of a product would not be",
+    ),
     "QuantizeLinear": "behind it ONNX Runtime multiplies integers, which halves of a product would not be",
     "DequantizeLinear": "with it ONNX Runtime multiplies integers, which halves of a product would not be",
 }
@@ -125,8 +129,12 @@ class _Search:
 
     def _why_repeated(self, blocker: Node, nodes: list[Node]) -> str:
         told = f"it reads {', '.join(n.where() for n in nodes)} in full"
-        reader = next(iter(self.graph.consumers(blocker.output)), None)
-        if blocker.where() in self.reasons:
+        readers = self.graph.consumers(blocker.output)
+        if blocker.op in BARRIERS:
+            return f"{told}: {BARRIERS[blocker.op]}"
+        reader = next((r for r in readers if r.op in BARRIERS), next(iter(readers), None))
+        barred = blocker.op == "Concat" and reader is not None and reader.op in BARRIERS
+        if blocker.where() in self.reasons and not barred:
             return f"{told}; {self.reasons[blocker.where()]}"
         if blocker.op == "Concat" and reader is not None:
             barrier = f": {BARRIERS[reader.op]}" if reader.op in BARRIERS else ""

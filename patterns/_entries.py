@@ -21,6 +21,9 @@ UNKNOWN, LOW, PLAIN, MASKED, NUMBER = range(5)
 MASK = -1e8
 """Numbers up to this one stand for minus infinity in front of a Softmax: its exponential next to a plain entry is 0."""
 
+HALF_MASK = -6e4
+"""The same in half precision, where the lowest number is -65504 and layers make numbers of a few thousand at most."""
+
 MODERATE = 1e4
 """A plain entry stays plain when it meets numbers up to this size."""
 
@@ -60,6 +63,11 @@ class Entries:
 
     def to_rank(self, rank: int) -> Entries:
         return self.map(lambda x: x.reshape((1,) * (rank - x.ndim) + x.shape))
+
+
+def mask_of(dtype: int) -> float:
+    """The largest number of a type that stands for minus infinity in front of a Softmax."""
+    return HALF_MASK if dtype == onnx.TensorProto.FLOAT16 else MASK
 
 
 def anything(rank: int, state: int = UNKNOWN) -> Entries:
@@ -145,7 +153,7 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
         if dtype in ROUNDED:
             number = number.astype(ROUNDED[dtype]).astype(np.float64)
         state[known] = np.where(np.isnan(number), UNKNOWN, NUMBER)[known]
-    return _Decided(state, number, known).by(op, states, numbers)
+    return _Decided(state, number, known, mask_of(dtype)).by(op, states, numbers)
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,7 @@ class _Decided:
     state: np.ndarray
     number: np.ndarray
     known: np.ndarray
+    mask: float
 
     def by(self, op: str, states: Sequence[np.ndarray], numbers: Sequence[np.ndarray]) -> Entries:
         state = self.state.copy()
@@ -183,7 +192,7 @@ class _Decided:
                 elif op == "Or":
                     settle(is_number[one] & (value != 0), NUMBER, 1)
                 else:
-                    mask = (states[one] == MASKED) | is_number[one] & (value <= MASK)
+                    mask = (states[one] == MASKED) | is_number[one] & (value <= self.mask)
                     settle((state == UNKNOWN) & low[one] & low[other], LOW)
                     settle(mask & low[other], MASKED)
                     settle(is_number[one] & (value == -np.inf) & low[other], NUMBER, -np.inf)

@@ -15,7 +15,6 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
-    MASK,
     MASKED,
     MAX_ENTRIES,
     MODERATE,
@@ -26,6 +25,7 @@ from mari_onnx.patterns._entries import (
     anything,
     as_known,
     elementwise,
+    mask_of,
     of_constant,
 )
 from mari_onnx.rewrite.workspace import Workspace
@@ -222,7 +222,8 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
         return None
     numbers = x.state == NUMBER
     absent = numbers & (x.number == -np.inf)
-    masked = numbers & (x.number <= MASK) | (x.state == MASKED)
+    lowest = mask_of(at.fact(node.output).dtype)
+    masked = numbers & (x.number <= lowest) | (x.state == MASKED)
     present = (x.state == PLAIN) | numbers & (np.abs(x.number) <= MODERATE)
     zero = absent & ~absent.all(-1, keepdims=True) | masked & present.any(-1, keepdims=True)
     defined = present.any(-1, keepdims=True) & (x.state != UNKNOWN).all(-1, keepdims=True)

@@ -4,6 +4,8 @@ Softmax / LayerNormalization / Reduce / Slice / Split / Gather( Concat(u, i; axi
     ->   Concat( op(u, axis b), op(i, axis b); axis a' )
 
 op_b([u, i]_a) = [op_b(u), op_b(i)]_a
+
+So does DequantizeLinear, with one scale for all, of rows of a table.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class ConcatRowwise(Rule[Rows]):
     name = "concat-rowwise"
     algebra = "op_b([u, i]_a) = [op_b(u), op_b(i)]_a"
     exactness = Exactness.EXACT
-    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Split", "Gather"})
+    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Split", "Gather", "DequantizeLinear"})
 
     def match(self, node: Node, at: Workspace) -> Rows | None:
         parts = mixed_parts(node.inputs[0], at)
@@ -72,7 +74,28 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
         if rank is None or along == parts.axis or not at.is_once(node.inputs[1]) or at.is_user(node.inputs[1]):
             return None
         return parts.axis if parts.axis < along else parts.axis + rank - 1
+    if node.op == "DequantizeLinear":
+        scales = [at.fact(v).shape for v in node.inputs[1:] if v]
+        # Where there is no zero point, ONNX Runtime 1.31 takes the integers for unsigned when it moves the operator.
+        single = len(scales) == 2 and all(shape in ((), (1,)) for shape in scales)
+        return parts.axis if single and all(_is_looked_up(v, at) for v in parts.values) else None
     return _behind_reduction(node, parts, at)
+
+
+def _is_looked_up(value: str, at: Workspace) -> bool:
+    """Whether integers come from a table: those that were made of floats ONNX Runtime multiplies as they are."""
+    node = at.graph.producer(value)
+    while node is not None and node.op in (
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Expand",
+        "Slice",
+    ):
+        node = at.graph.producer(node.inputs[0])
+    return node is not None and node.op == "Gather" and at.is_weight(node.inputs[0])
 
 
 def _is_within(parameter: str, along: int, parts: Parts, at: Workspace) -> bool:

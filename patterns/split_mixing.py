@@ -17,6 +17,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.patterns._pieces import Pieces, neighbours
+from mari_onnx.patterns.split_product import is_quantized
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -40,7 +41,12 @@ class SplitMixing(Rule[Mixed]):
     def match(self, node: Node, at: Workspace) -> Mixed | None:
         for operand in (1, 0):
             parts, other = mixed_parts(node.inputs[operand], at), node.inputs[1 - operand]
-            if parts is None or min(parts.rank, at.fact(other).rank or 0) < 2 or at.is_weight(other):
+            if (
+                parts is None
+                or min(parts.rank, at.fact(other).rank or 0) < 2
+                or at.is_weight(other)
+                or is_quantized(other, at)
+            ):
                 continue
             if parts.axis == parts.rank - 1 - operand:
                 return Mixed(parts, operand)

@@ -63,7 +63,7 @@ class SplitProduct(Rule[Product]):
                 continue
             if not _is_matrix_once(weight, at):
                 return Refusal("the other operand differs from candidate to candidate")
-            if _is_quantized(weight, at) or _is_quantized(node.inputs[operand], at):
+            if is_quantized(weight, at) or is_quantized(node.inputs[operand], at):
                 return Refusal("it is quantized, and its halves would lose the runtime's integer product")
             return Product(parts, operand, _summed_axis(node, 1 - operand, weight_rank))
         return None
@@ -72,7 +72,8 @@ class SplitProduct(Rule[Product]):
         return [halves_added(node, _half(node, found, True, at), _half(node, found, False, at), at)]
 
 
-def _is_quantized(value: str, at: Workspace) -> bool:
+def is_quantized(value: str, at: Workspace) -> bool:
+    """Whether a value was made of integers, which ONNX Runtime then multiplies as such."""
     node = at.graph.producer(value)
     return node is not None and node.op == "DequantizeLinear"
 

@@ -183,6 +183,24 @@ def test_not_a_gather_by_ids_of_the_request() -> None:
 # -- in general --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("made", "zero", "fires"),
+    [("Gather(table, x)", ", z", 1), ("Gather(table, x)", "", 0), ("Cast<to = 3>(x)", ", z", 0)],
+)
+def test_rows_of_a_quantized_table(made: str, zero: str, fires: int) -> None:
+    """Integers that were made of floats stay together: ONNX Runtime multiplies them as they are."""
+    parts = "".join(f"{side}_q = {made.replace('x', side)} " for side in ("user", "item"))
+    outcome = apply(
+        RULE,
+        f"""score (int64[B,3] user, int64[B,2] item) => (float[{"B,5" if "Cast" in made else "B,5,2"}] y)
+        <int8[4,2] table = {{1, -2, 3, 4, 5, 6, 7, -8}}, float s = {{0.5}}, int8 z = {{3}}> {{
+            {parts} q = Concat<axis = 1>(user_q, item_q)
+            y = DequantizeLinear(q, s{zero})
+        }}""",
+    )
+    assert outcome.times == fires
+
+
 def test_the_user_half_runs_once() -> None:
     outcome = apply(
         RULE,
