@@ -14,6 +14,7 @@ from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_group import ConcatGroup
+from mari_onnx.patterns.concat_groupnorm import ConcatGroupnorm
 from mari_onnx.patterns.concat_layernorm import ConcatLayernorm
 from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
@@ -76,6 +77,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatRowwise(),
     ConcatReduce(),
     ConcatLayernorm(),
+    ConcatGroupnorm(),
     FewTerms(),
     Broadcast(),
     LateRepeat(),
