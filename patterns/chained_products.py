@@ -29,6 +29,7 @@ class ChainedProducts(Rule[Node]):
 
     name = "chained-products"
     algebra = "(x V + c) W = x (V W) + c W"
+    rival = True
     exactness = Exactness.REASSOCIATING
     ops = frozenset({"MatMul", "Gemm"})
 

@@ -43,6 +43,7 @@ class ConcatElementwise(Rule[Operands]):
 
     name = "concat-elementwise"
     algebra = "f([u, i]) = [f(u), f(i)]"
+    rival = True
     exactness = Exactness.EXACT
     ops = frozenset({*UNARY, *BROADCASTING, "BatchNormalization"} - {"Identity"})
 

@@ -22,6 +22,7 @@ class ConcatGroup(Rule[list[Run]]):
 
     name = "concat-group"
     algebra = "[U, V, i] = [[U, V], i]"
+    rival = True
     exactness = Exactness.EXACT
     ops = frozenset({"Concat"})
 

@@ -26,6 +26,7 @@ class ConcatOrder(Rule[Orders]):
 
     name = "concat-order"
     algebra = "x W = (x P) (P^T W)"
+    rival = True
     exactness = Exactness.REASSOCIATING
     ops = frozenset({"Concat"})
     early = True

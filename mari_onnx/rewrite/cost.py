@@ -214,11 +214,12 @@ def _products(
 ) -> float:
     """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
     each = node_flops(node, facts, model) / model.flops
+    moved = _rearranged_entries(node, inputs, output) * model.copy * REARRANGED if node.op == "Einsum" else 0.0
     matrices = MATRICES[node.kind](node, inputs, output) if node.kind in MATRICES else 1
     if matrices > 1:
-        return 2 * each + (matrices - 1) * model.matrix
+        return moved + 2 * each + (matrices - 1) * model.matrix
     columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
-    return each * max(1.0, NARROWEST / max(columns, 1))
+    return moved + each * max(1.0, NARROWEST / max(columns, 1))
 
 
 def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
@@ -231,6 +232,25 @@ def _matmul_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) 
     if right is None or math.prod(right[:-2]) == 1:
         return 1
     return math.prod(output[:-2])
+
+
+REARRANGED = 0.4
+"""What an entry costs that an Einsum puts in another place, in contiguous pieces copied."""
+
+
+def _rearranged_entries(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
+    """Entries of operands and result that are not in the order of a batched product: axes of both, left, right."""
+    left, _, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != 2 or "." in left:
+        return 0
+    first, second = terms
+    both = [a for a in first if a in second and a in result]
+    summed = [a for a in first if a in second and a not in result]
+    own, other = [a for a in first if a not in second], [a for a in second if a not in first]
+    orders = ((first, [*both, *own, *summed]), (second, [*both, *summed, *other]), (result, [*both, *own, *other]))
+    sizes = [*(s or () for s in inputs), output]
+    return sum(math.prod(s) for (term, order), s in zip(orders, sizes, strict=True) if list(term) != order)
 
 
 def _einsum_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:

@@ -1,4 +1,4 @@
-"""Results with and without the rules that others may do better without; the better one is taken."""
+"""Results with and without the rules that may keep others from doing more; the best one is taken."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from mari_onnx.rewrite.workspace import Workspace
 
 OTHERS = "other rules do better without it"
 
+MOST_NODES = 5000
+"""In all graphs together that are rewritten once more."""
+
 
 def rewrite_best(
     fresh: Callable[[], Workspace],
@@ -20,7 +23,7 @@ def rewrite_best(
     model: CostModel,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Workspace, Rewritten]:
-    """Applies rules until none of them pays, once more without each rival that was applied.
+    """Applies rules until none of them pays, once more without each rival that was applied, and takes the best result.
 
     Args:
         fresh: Makes the graph to start from, each time anew.
@@ -31,9 +34,12 @@ def rewrite_best(
     best = fresh()
     goal = objective(best.graph.nodes, best.facts, model)
     chosen = rewrite(best, rules, model, progress=progress)
-    applied = {a.rule for a in chosen.applied}
+    nodes, applied = MOST_NODES, {a.rule for a in chosen.applied}
     for rival in [r for r in rules if r.rival and r.name in applied]:
+        if nodes <= 0:
+            break
         other = fresh()
+        nodes -= len(other.graph)
         found = rewrite(other, [r for r in chosen.rules if r is not rival], model, progress=progress)
         if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
             refused = found.refused | {(rival.name, a.node): OTHERS for a in chosen.applied if a.rule == rival.name}

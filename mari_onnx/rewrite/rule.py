@@ -54,7 +54,7 @@ class Rule(ABC, Generic[Found]):
     """The rule is early, and so much use to others that it may cost a little by itself."""
 
     rival: ClassVar[bool] = False
-    """Other rules may do better without it: graphs that come out with it and without it are compared."""
+    """Other rules often do better without it: graphs that come out with it and without it are compared."""
 
     @abstractmethod
     def match(self, node: Node, at: Workspace) -> Found | Refusal | None:

@@ -8,6 +8,7 @@ import pytest
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns import RULES
+from mari_onnx.rewrite import rivals
 from mari_onnx.rewrite.cost import CostModel, node_cost
 from mari_onnx.rewrite.engine import rewrite
 from mari_onnx.rewrite.objective import Objective, objective
@@ -152,3 +153,29 @@ def test_weights_built_for_each_request_must_not_slow_down_small_ones(width: int
     _, best = rewrite_best(lambda: opened(text), RULES, CostModel())
     assert rule in {a.rule for a in best.applied}
     assert (rule == "fold-into-weight") == ("fold-into-weight" in {a.rule for a in best.applied})
+
+
+def test_large_graphs_are_rewritten_once_more_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def fresh() -> Workspace:
+        started.append(1)
+        return opened(NEGATIONS)
+
+    rewrite_best(fresh, [LittleShorter(), Shorter()], CostModel())
+    assert len(started) == 1
+    rewrite_best(fresh, [LittleShorterFirst(), Shorter()], CostModel())
+    assert len(started) == 3
+    monkeypatch.setattr(rivals, "MOST_NODES", 0)
+    rewrite_best(fresh, [LittleShorterFirst(), Shorter()], CostModel())
+    assert len(started) == 4
+
+
+def test_an_einsum_that_sums_nothing_becomes_a_product_by_entry() -> None:
+    """Its result would be put in another order entry by entry."""
+    text = """score (float[B,16,32] user, float[B,16,32] item) => (float[B,16,16,32] y) {
+        p = Einsum<equation = "bhd,bmd->bhmd">(user, item)
+        y = Tanh(p)
+    }"""
+    at, _ = rewrite_best(lambda: opened(text), RULES, CostModel())
+    assert "Einsum" not in {n.op for n in at.graph.nodes}
