@@ -27,6 +27,7 @@ from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
+from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_columns import MaskedColumns
@@ -38,6 +39,7 @@ from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.shared_keys import SharedKeys
+from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
@@ -81,6 +83,8 @@ RULES: tuple[Rule[Any], ...] = (
     FewTerms(),
     Broadcast(),
     LateRepeat(),
+    SharedRows(),
+    LateLookup(),
     CandidateRows(),
     BatchedMatMul(),
     RegroupSum(),
