@@ -48,7 +48,7 @@ def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] 
                 entered = [(at.is_once(v), v, start, size) for v, start, size in parts if size]
                 if not any(once for once, *_ in entered):
                     # Rows that were put together already, each with what it meets: what they were made of counts.
-                    entered = [(_is_made_once(v, axis, at), v, start, size) for _, v, start, size in entered]
+                    entered = [(_is_made_once(v, axis, at, {}), v, start, size) for _, v, start, size in entered]
                 kinds = groupby(((once, start, size) for once, _, start, size in entered), lambda p: p[0])
                 runs = [(once, list(members)) for once, members in kinds]
                 found = tuple(Segment(m[0][1], sum(size for _, _, size in m), once) for once, m in runs)
@@ -60,9 +60,10 @@ def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] 
     return None
 
 
-def _is_made_once(value: str, axis: int, at: Workspace) -> bool:
+def _is_made_once(value: str, axis: int, at: Workspace, seen: dict[tuple[str, int], None]) -> bool:
     """Whether the entries along an axis were made of values that are computed once, whatever they met since."""
-    for _ in range(MAX_DEPTH):
+    while (value, axis) not in seen:
+        seen[value, axis] = None
         node = at.graph.producer(value)
         if at.is_once(value):
             return True
@@ -70,7 +71,9 @@ def _is_made_once(value: str, axis: int, at: Workspace) -> bool:
             return False
         if node.op == "Concat":
             parts = parts_of(value, at)
-            return parts is not None and parts.axis != axis and any(_is_made_once(v, axis, at) for v in parts.values)
+            return (
+                parts is not None and parts.axis != axis and any(_is_made_once(v, axis, at, seen) for v in parts.values)
+            )
         above = _above(node, value, axis, at)
         if above is None:
             return False

@@ -39,7 +39,7 @@ class AttentionSteps(Rule[Steps]):
         output = at.fact(node.output)
         if at.is_once(node.output) or output.dtype not in FLOATS or output.shape is None:
             return None
-        rows = node.inputs[:1] if node.kind == PROJECTED else node.inputs[:3]
+        rows = node.inputs[:1] if node.kind == PROJECTED else [v for v in node.inputs[:3] if v]
         if not any(at.is_once(v) or segments_along(v, (at.fact(v).rank or 0) - 2, at) for v in rows):
             return None
         found = READERS[node.kind](node, at)

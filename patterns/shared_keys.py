@@ -55,7 +55,9 @@ class SharedKeys(Rule[tuple[str, ...]]):
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | Refusal | None:
         query, places = at.fact(node.inputs[0]), INPUTS[node.kind]
-        if query.shape is None or query.axis is None or query.axis.index != 0 or not query.axis.is_whole:
+        if query.axis is None or query.axis.index != 0 or not query.axis.is_whole:
+            return None
+        if query.shape is None or len(query.shape) not in (3, 4) or len(node.inputs) < 3:
             return None
         if at.is_once(node.inputs[0]) or not all(_is_one_sample(v, at) for v in node.inputs[1:3]):
             return None

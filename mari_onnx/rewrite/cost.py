@@ -128,18 +128,22 @@ def _self_attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -
     return 2.0 * (math.prod(rows) * weight[-1] + math.prod(rows[:2]) * rows[1] * (width + output[-1]))
 
 
-def _scores(node: Node, inputs: Sequence[Sizes | None]) -> tuple[int, int]:
-    """How many queries attention has, counted for each head, and with how many keys each is compared."""
-    query, key = inputs[0] or (1, 1, 1), inputs[1] or (1, 1)
-    heads = int(node.attrs.get("num_heads", node.attrs.get("q_num_heads", 0)))
-    queries = math.prod(query[:-1]) if len(query) == 4 else math.prod(query[:-1]) * heads
-    return queries, query[1] if node.kind == SELF_ATTENTION else key[-2]
+def _scores(node: Node, inputs: Sequence[Sizes | None]) -> tuple[int, int, int]:
+    """How many products of queries with keys attention has, one for each head, and the sizes of each."""
+    query, *others = inputs
+    key = others[0] if others else None
+    if query is None or len(query) < 3:
+        return 1, 1, 1
+    heads = int(node.attrs.get("num_heads", node.attrs.get("q_num_heads", 1)))
+    if len(query) == 5 or key is None or node.kind == SELF_ATTENTION:
+        return query[0] * heads, query[1], query[1]  # of queries, keys and values that lie together
+    keys = key[1] if len(key) == 5 else key[-2] if len(key) > 1 else 1
+    return query[0] * (query[1] if len(query) == 4 else heads), query[-2], keys
 
 
 def _attention_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
     """Two products for each sample and head."""
-    query, (queries, _) = inputs[0] or (1, 1, 1), _scores(node, inputs)
-    return 2 * queries // max(query[-2], 1)
+    return 2 * _scores(node, inputs)[0]
 
 
 FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
@@ -205,8 +209,8 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
 def _softmax_inside(node: Node, model: CostModel, inputs: Sequence[Sizes | None]) -> float:
     if node.kind not in ATTENTION:
         return 0.0
-    queries, keys = _scores(node, inputs)
-    return WEIGHTS["Softmax"] * queries * keys / model.entries + queries * model.row
+    count, queries, keys = _scores(node, inputs)
+    return WEIGHTS["Softmax"] * count * queries * keys / model.entries + count * queries * model.row
 
 
 def _products(

@@ -161,6 +161,17 @@ def test_not_what_is_not_written_out(op: str, inputs: str, more: str, extra: str
     assert any(reason in told for told in outcome.reasons)
 
 
+def test_not_where_queries_keys_and_values_are_one() -> None:
+    """Packed: [B, tokens, heads, 3, width of a head]."""
+    text = f"""score (float[B,3,2,3,4] item, float[B,1,1] user) => (float[B,3,8] y) {{
+        a = {MULTI_HEAD}<num_heads = 2>(item)
+        y = Add(a, user)
+    }}"""
+    outcome = apply(RULE, text, exact=False, batches=())  # not for CPUs
+    assert outcome.times == 0
+    assert not any("internal error" in reason for reason in outcome.reasons)
+
+
 def test_not_where_a_query_sees_nothing() -> None:
     mask = np.ones((2, 5), np.bool_)
     mask[1] = False

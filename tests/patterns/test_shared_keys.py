@@ -138,6 +138,17 @@ def test_not_where_all_is_the_users() -> None:
     assert apply(RULE, text, exact=False).times == 0
 
 
+def test_not_where_queries_keys_and_values_are_one() -> None:
+    """Packed: [B, tokens, heads, 3, width of a head]."""
+    text = f"""score (float[B,3,2,3,4] item, float[B,1,1] user) => (float[B,3,8] y) {{
+        a = {MULTI_HEAD}<num_heads = 2>(item)
+        y = Add(a, user)
+    }}"""
+    outcome = apply(RULE, text, exact=False, batches=())  # not for CPUs
+    assert outcome.times == 0
+    assert not outcome.reasons
+
+
 def test_not_where_more_is_asked_for() -> None:
     text = """score (float[B,2,2,4] item, float[B,2,5,4] user) => (float[B,2,2,4] y, float[B,2,5,4] k) {
         y, k, v = Attention(item, user, user)
