@@ -88,6 +88,8 @@ class _Build:
             results = write(self, node)
         except _KeptError:
             return [node]
+        if len(results) != len(node.outputs):
+            return [node]
         return [self._renamed(one, dict(zip(results, node.outputs, strict=True))) for one in self._made]
 
     def _renamed(self, node: Node, names: Mapping[str, str]) -> Node:
@@ -202,14 +204,14 @@ def _gelu(build: _Build, node: Node) -> Sequence[str]:
 
 
 def _bias_gelu(build: _Build, node: Node) -> Sequence[str]:
-    return [_gelu_of(build, build.emit("Add", node.inputs))]
+    return [_gelu_of(build, build.emit("Add", node.inputs[:2]))]
 
 
 def _fast_gelu(build: _Build, node: Node) -> Sequence[str]:
     """With a bias; before there was an operator for it, its steps would stay what they are: a dozen of them."""
     if build.opset < 20:
         raise _KeptError
-    value = build.emit("Add", node.inputs) if node.has_input(1) else node.inputs[0]
+    value = build.emit("Add", node.inputs[:2]) if node.has_input(1) else node.inputs[0]
     return [build.emit("Gelu", [value], approximate="tanh")]
 
 

@@ -112,7 +112,7 @@ def _own(
         return None
     return Steps(
         rows,
-        int(node.attrs["num_heads"]),
+        int(node.attrs.get("num_heads", 1)),
         sizes,
         scale or None,
         weight,

@@ -57,7 +57,7 @@ class SharedKeys(Rule[tuple[str, ...]]):
         query, places = at.fact(node.inputs[0]), INPUTS[node.kind]
         if query.axis is None or query.axis.index != 0 or not query.axis.is_whole:
             return None
-        if query.shape is None or len(query.shape) not in (3, 4) or len(node.inputs) < 3:
+        if query.shape is None or len(query.shape) not in (3, 4) or not all(map(node.has_input, range(3))):
             return None
         if at.is_once(node.inputs[0]) or not all(_is_one_sample(v, at) for v in node.inputs[1:3]):
             return None

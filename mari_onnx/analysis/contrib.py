@@ -5,6 +5,7 @@ Only what is used in rankers: one that is not listed is not known, and nothing i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx
@@ -13,6 +14,8 @@ from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir.dims import Dim, product, simplified
 from mari_onnx.ir.graph import Node
+
+_log = logging.getLogger(__name__)
 
 DOMAIN = "com.microsoft"
 
@@ -126,6 +129,9 @@ TYPES: Mapping[str, Rule] = {
 
 def contrib_outputs(node: Node, inputs: Inputs) -> list[Known]:
     """Element type and shape of each output; nothing is known of any but the first."""
-    rule = TYPES.get(node.kind)
-    first = UNKNOWN if rule is None else rule(node, inputs)
+    try:
+        first = TYPES[node.kind](node, inputs)
+    except Exception as error:  # nobody checks how these operators are used: what is not understood is not known
+        _log.debug("the type of %s: %r", node.where(), error)
+        first = UNKNOWN
     return [first, *[UNKNOWN] * (len(node.outputs) - 1)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mari_onnx.analysis import CandidateAxis
+from mari_onnx.analysis.contrib import TYPES
 from tests.analysis.oracle import B, Case, Operand, floats, lanes
 
 FIRST = CandidateAxis(0)
@@ -204,6 +205,16 @@ def test_a_scale_over_all_rows() -> None:
     """All candidates differ here, and the scale is taken over all of them."""
     operands = [floats(B, 4, axis=0), small(4, 5), SCALE, ZERO]
     assert found("DynamicQuantizeMatMul", operands) == "opaque"
+    assert found("DynamicQuantizeMatMul", [floats(3, 4), small(4, B, axis=1), SCALE, ZERO]) == "opaque"
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_what_is_used_in_no_known_way(kind: str) -> None:
+    """Nobody checks these operators: without attributes, or with inputs of other ranks, nothing is known."""
+    for operands in ([floats(B, axis=0)], [floats(B, 2, 3, 4, 2, axis=0)] * 2, [floats(B, 2, axis=0), None, floats()]):
+        case = Case(kind, operands, {}, outputs=2)
+        assert len(case.facts()) == 2
+        assert case.facts()[1].opaque
 
 
 def test_weights_in_blocks() -> None:

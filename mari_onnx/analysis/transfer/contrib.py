@@ -9,7 +9,7 @@ from mari_onnx.analysis.contrib import DOMAIN
 from mari_onnx.analysis.transfer.call import Call, Claim, Table
 from mari_onnx.analysis.transfer.elementwise import broadcasting, unary
 from mari_onnx.analysis.transfer.products import gemm, matmul
-from mari_onnx.analysis.transfer.reductions import dynamic_quantize, softmax
+from mari_onnx.analysis.transfer.reductions import softmax
 from mari_onnx.analysis.transfer.samples import is_token_axis, queries, samples, with_broadcast_mask
 from mari_onnx.analysis.transfer.shaping import concat
 
@@ -55,7 +55,7 @@ def _by_weight(
 def dynamic_product(call: Call) -> Claim:
     """One scale for all rows, as in DynamicQuantizeLinear."""
     if call.varies:
-        return dynamic_quantize(call)
+        return call.opaque("its scale is taken over all candidates")
     return call.only([0], "a weight") or matmul(replace(call, inputs=call.inputs[:2]))
 
 
