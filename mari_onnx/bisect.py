@@ -22,13 +22,13 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
         options: As in the run that failed.
         built: Its result.
     """
-    rules = built.rewritten.rules
+    rules, afterwards = built.rewritten.rules, built.rewritten.afterwards
 
     def is_right(limit: int | None, used: Sequence[AnyRule] = rules) -> bool:
         from mari_onnx.pipeline import build, check
 
         try:
-            return check(source, build(loaded, options, used, limit), options).passed
+            return check(source, build(loaded, options, used, limit, afterwards=afterwards), options).passed
         except MariError:
             return False
 
@@ -47,7 +47,7 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
         return "no single rewrite is to blame; please report this model"
     # A rewrite is kept with all that it led to: the guilty rule is the one without which the result is right.
     for name in dict.fromkeys(a.rule for a in guilty):
-        if is_right(None, [r for r in rules if r.name != name]):
+        if is_right(None, [r for r in afterwards or rules if r.name != name]):
             first = next(a for a in guilty if a.rule == name)
             return f"the rewrite that does it is '{name}' at {first.node}; leave it out with --disable {name}"
     names = ",".join(dict.fromkeys(a.rule for a in guilty))

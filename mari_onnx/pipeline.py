@@ -23,7 +23,7 @@ from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
-from mari_onnx.rewrite.rivals import rewrite_best
+from mari_onnx.rewrite.rivals import rewrite_afterwards, rewrite_best
 from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import Separated, restore_signature, separate
@@ -248,6 +248,7 @@ def build(
     rules: Sequence[AnyRule],
     limit: int | None = None,
     tell: Progress = lambda stage: None,
+    afterwards: Sequence[AnyRule] = (),
 ) -> Built:
     """Every stage but verification.
 
@@ -255,8 +256,9 @@ def build(
         loaded: The model.
         options: How.
         rules: The rules to use.
-        limit: Stop after so many rewrites, with just these rules.
+        limit: Stop after so many rewrites, with just these rules and those that come afterwards.
         tell: Told the stage.
+        afterwards: With a limit, the rules to use when the others find nothing more.
 
     Raises:
         ModelError: The result is not a valid model (which is a bug of ours).
@@ -282,6 +284,8 @@ def build(
     else:
         workspace = hoisted()
         rewritten = rewrite(workspace, rules, options.cost_model, limit=limit, progress=progress)
+        if afterwards:
+            rewritten = rewrite_afterwards(workspace, rewritten, afterwards, options.cost_model, limit)
     tell("tidy")
     settle_sizes(workspace)
     graph = tidy(workspace.graph)

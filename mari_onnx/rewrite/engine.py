@@ -87,12 +87,14 @@ class Rewritten:
         refused: Why a rule did not apply, by rule and node.
         exhausted: Whether trials ran out before nothing was left to try.
         rules: The rules that were tried.
+        afterwards: The rules that were tried when those found nothing more.
     """
 
     applied: tuple[Applied, ...]
     refused: dict[tuple[str, str], str]
     exhausted: bool
     rules: tuple[AnyRule, ...]
+    afterwards: tuple[AnyRule, ...] = ()
 
 
 def rewrite(

@@ -42,6 +42,25 @@ def rewrite_best(
         nodes -= len(other.graph)
         found = rewrite(other, [r for r in chosen.rules if r is not rival], model, progress=progress)
         if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
-            refused = found.refused | {(rival.name, a.node): OTHERS for a in chosen.applied if a.rule == rival.name}
-            best, chosen = other, replace(found, refused=refused)
-    return best, chosen
+            best, chosen = other, found
+    return best, chosen if len(chosen.rules) == len(rules) else rewrite_afterwards(best, chosen, rules, model)
+
+
+def rewrite_afterwards(
+    workspace: Workspace, done: Rewritten, rules: Sequence[AnyRule], model: CostModel, limit: int | None = None
+) -> Rewritten:
+    """Applies more rules where others have found nothing more; what has been left out may find a little.
+
+    Args:
+        workspace: The graph, as the others have left it.
+        done: What they did.
+        rules: The rules.
+        model: Prices.
+        limit: Stop after so many outermost applications, those of the others counted.
+    """
+    steps = max((a.step for a in done.applied), default=0)
+    more = rewrite(workspace, rules, model, limit=None if limit is None else limit - steps)
+    later = tuple(replace(a, step=a.step + steps) for a in more.applied)
+    left_out = [r.name for r in rules if r not in done.rules]
+    refused = {place: OTHERS if place[0] in left_out else why for place, why in more.refused.items()}
+    return Rewritten((*done.applied, *later), refused, more.exhausted, done.rules, tuple(rules))
