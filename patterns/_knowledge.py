@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
+from enum import Flag, auto
 
 import numpy as np
 
-from mari_onnx.patterns._entries import MAX_ENTRIES, Entries, anything, of_constant
-from mari_onnx.patterns._readers import READERS
+from mari_onnx.patterns._entries import FUNCTIONS, MASK, MAX_ENTRIES, Entries, anything, of_constant
+from mari_onnx.patterns._readers import PLAIN_ONLY, READERS
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 80
 """What lies further up is not looked at."""
+
+
+MAKING = frozenset({"ConstantOfShape", "Pad", "Trilu"})
+"""Operators that put numbers in by themselves."""
+
+
+class Numbers(Flag):
+    """What a glance at a value finds among its entries."""
+
+    NONE = 0
+    OTHERS = auto()
+    ZEROS = auto()
+    MASKS = auto()
+    ANY = OTHERS | ZEROS | MASKS
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Numbers:
+        if array.dtype.kind not in "fib":
+            return cls.NONE
+        zeros, masks = bool((array == 0).any()), array.dtype.kind != "b" and bool((array <= MASK).any())
+        return cls.OTHERS | (cls.ZEROS if zeros else cls.NONE) | (cls.MASKS if masks else cls.NONE)
 
 
 class Knowledge:
@@ -24,6 +46,7 @@ class Knowledge:
     def __init__(self, at: Workspace) -> None:
         self._at = at
         self._memo: dict[str, Entries] = {}
+        self._glances: dict[str, Numbers] = {}
 
     def of(self, value: str, depth: int = 0) -> Entries:
         """What is known of a value whose rank is known."""
@@ -31,6 +54,37 @@ class Knowledge:
             with np.errstate(all="ignore"):
                 self._memo[value] = self._found(value, depth)
         return self._memo[value]
+
+    def zeros(self, value: str) -> np.ndarray:
+        """Which entries of a value are known to be 0; most values are seen to have none at a glance."""
+        if self._numbers(value, 0):
+            return self.of(value).zeros
+        return np.zeros((1,) * (self._at.fact(value).rank or 0), np.bool_)
+
+    def _numbers(self, value: str, depth: int) -> Numbers:
+        """What numbers the entries of a value may be known to be; layers leave none."""
+        if value not in self._glances:
+            self._glances[value] = self._glance(value, depth)
+        return self._glances[value]
+
+    def _glance(self, value: str, depth: int) -> Numbers:
+        at = self._at
+        if at.is_weight(value):
+            small = 0 < math.prod(d if isinstance(d, int) else 0 for d in at.fact(value).shape or ()) <= MAX_ENTRIES
+            array = at.constant(value) if small else None
+            return Numbers.NONE if array is None else Numbers.of(array)
+        node = at.graph.producer(value)
+        if at.integers(value) is not None or (node is not None and (node.op in MAKING or depth > MAX_DEPTH)):
+            return Numbers.ANY
+        if node is None or node.domain or node.op not in READERS or node.op in PLAIN_ONLY:
+            return Numbers.NONE
+        data = node.inputs if node.op in FUNCTIONS or node.op == "Concat" else node.inputs[:1]
+        given = [self._numbers(v, depth + 1) for v in data if v]
+        if node.op in ("Add", "Sub", "Mul", "Div"):
+            # Numbers alone make numbers; next to something else it takes what decides the result by itself.
+            deciding = Numbers.ZEROS if node.op == "Mul" else Numbers.MASKS
+            return Numbers.ANY if all(given) or any(deciding in g for g in given) else Numbers.NONE
+        return Numbers.ANY if any(given) else Numbers.NONE
 
     def _found(self, value: str, depth: int) -> Entries:
         at, shape = self._at, self._at.fact(value).shape

@@ -230,11 +230,16 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
     return Entries(np.where(zero, NUMBER, np.where(defined, PLAIN, UNKNOWN)).astype(np.int8), np.zeros(zero.shape))
 
 
+LAYERS = ("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization")
+ACTIVATIONS = ("Gelu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Mish", "HardSwish")
+PLAIN_ONLY = frozenset({*LAYERS, *ACTIVATIONS, "Gather"})
+"""Operators behind which no number is known."""
+
 READERS: Mapping[str, Reader] = {
     **dict.fromkeys(FUNCTIONS, _elementwise),
     **dict.fromkeys(("Not", "And", "Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "IsNaN"), _truth),
-    **dict.fromkeys(("Gelu", "LeakyRelu", "Elu", "Selu", "Celu", "Softplus", "Mish", "HardSwish"), _smooth),
-    **dict.fromkeys(("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization"), _layer),
+    **dict.fromkeys(ACTIVATIONS, _smooth),
+    **dict.fromkeys(LAYERS, _layer),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
     "Cast": _cast,
     "Gather": _lookup,

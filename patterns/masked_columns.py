@@ -63,7 +63,7 @@ class MaskedColumns(Rule[Columns]):
             return None
         if fact.shape[parts.axis] != parts.total:
             return None
-        zeros = Knowledge(at).of(node.output).zeros
+        zeros = Knowledge(at).zeros(node.output)
         if not zeros.any():
             return None
         each = np.concatenate([np.full(size, not at.is_once(v)) for v, _, size in parts])

@@ -92,7 +92,7 @@ def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both
     """For each row, whether it needs what is computed once, and what is per candidate; ``None`` where all need both."""
     shape = at.fact(mixing).shape or ()
     size = shape[-2] if operand == 1 else shape[-1]
-    zeros = Knowledge(at).of(mixing).zeros
+    zeros = Knowledge(at).zeros(mixing)
     if not isinstance(size, int) or not zeros.any():
         return None
     zeros = np.asarray(zeros.all(axis=tuple(range(zeros.ndim - 2))))
