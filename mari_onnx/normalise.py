@@ -65,10 +65,11 @@ def bypass_no_ops(graph: Graph) -> Graph:
     """Consumers read what goes into an Identity or an inference Dropout, where the value's name is not needed."""
     alias: dict[str, str] = {}
     needed = set(graph.outputs) | {v for n in graph.nodes for v in n.captures}
+    read = needed | {v for n in graph.nodes for v in n.inputs}
     nodes = []
     for node in graph.sorted_nodes():
         node = node.reading(alias.get(v, v) for v in node.inputs)
-        if _does_nothing(node, graph) and node.output not in needed:
+        if _does_nothing(node, graph) and node.output not in needed and read.isdisjoint(node.outputs[1:]):
             alias[node.output] = node.inputs[0]
         else:
             nodes.append(node)
@@ -76,7 +77,7 @@ def bypass_no_ops(graph: Graph) -> Graph:
 
 
 def _does_nothing(node: Node, graph: Graph) -> bool:
-    if node.domain or len([o for o in node.outputs if o]) != 1 or not node.inputs or not node.outputs[0]:
+    if node.domain or not node.inputs or not node.outputs[0]:
         return False
     if node.op == "Identity":
         return True
@@ -85,7 +86,8 @@ def _does_nothing(node: Node, graph: Graph) -> bool:
     if not node.has_input(2):
         return True
     training = graph.constant(node.inputs[2])
-    return training is not None and not training.any()
+    ratio = graph.constant(node.inputs[1]) if node.has_input(1) else None
+    return (training is not None and not training.any()) or (ratio is not None and not ratio.any())
 
 
 def fold_constants(graph: Graph) -> Graph:

@@ -134,15 +134,22 @@ def test_what_a_subgraph_reads_keeps_its_name() -> None:
         ("Dropout(x, r, off)", 17, False),
         ("Dropout(x, , off)", 17, False),
         ("Dropout(x, r, on)", 17, True),
+        ("Dropout(x, zero, on)", 17, False),
         ("Dropout(x, r, t)", 17, True),
     ],
 )
 def test_dropout(call: str, opset: int, stays: bool) -> None:
-    text = f"""g (float[B] x, bool t) => (float[B] y) <float r = {{0.5}}, bool off = {{0}}, bool on = {{1}}> {{
+    text = f"""g (float[B] x, bool t) => (float[B] y)
+    <float r = {{0.5}}, float zero = {{0}}, bool off = {{0}}, bool on = {{1}}> {{
         a = {call}
         y = Neg(a)
     }}"""
     assert operators(bypass_no_ops(graph_of(text, opset))) == (["Dropout", "Neg"] if stays else ["Neg"])
+
+
+def test_a_mask_that_nothing_reads_does_not_matter() -> None:
+    text = "g (float[B] x) => (float[B] y) { a, m = Dropout(x) y = Neg(a) }"
+    assert operators(bypass_no_ops(graph_of(text))) == ["Neg"]
 
 
 def test_a_dropout_whose_mask_is_read_stays() -> None:
