@@ -57,6 +57,7 @@ class Workspace:
         self._place: Order = (-1,)
         self._rule = ""
         self._stem = "mari"
+        self._origins: dict[str, str] = {}
         self._replaced: Node | None = None
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
@@ -97,9 +98,14 @@ class Workspace:
     # -- building --------------------------------------------------------------------------------------------------
 
     def working_for(self, node: Node, rule: str) -> None:
-        """New nodes from now on stand where ``node`` stands, are named after it, and bear the rule's name."""
-        self._place, self._rule, self._stem = self.graph.order(node), rule, node.name or node.output
+        """New nodes from now on stand where ``node`` stands, are named as it is, and bear the rule's name."""
+        self._place, self._rule, self._stem = self.graph.order(node), rule, self._origin(node)
         self._replaced = node
+
+    def _origin(self, node: Node) -> str:
+        """The name of the original's node that a node stands for, however often it was rewritten."""
+        name = node.name or node.output
+        return self._origins.get(name, name)
 
     def weight(self, array: np.ndarray, hint: str = "") -> str:
         """A constant; equal small ones are stored once."""
@@ -150,6 +156,7 @@ class Workspace:
         facts = self._judged(node)
         if any(not f.dtype for f in facts):
             raise RuleError(f"rule {self._rule}: {node.where()} cannot be typed on inputs {list(inputs)}")
+        self._origins[names[0]] = self._stem
         for name, fact in zip(names, facts, strict=True):
             self.record(self.facts, name, fact)
         if self.lifting.is_liftable(node, facts):
@@ -200,7 +207,7 @@ class Workspace:
         order = self.graph.order(node)
         try:
             self._drop(node)
-            self._place, self._rule, self._stem = order, BROADCAST_RULE, node.name or node.output
+            self._place, self._rule, self._stem = order, BROADCAST_RULE, self._origin(node)
             self.lifting.build(node, facts)
         except RuleError:
             # A size it needs cannot be computed: the node stays as it is.

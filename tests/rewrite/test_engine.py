@@ -336,6 +336,22 @@ def test_two_rules_that_undo_each_other() -> None:
         assert operators(workspace).count("Relu") == 2
 
 
+def test_a_node_keeps_the_name_of_the_original_however_often_it_is_rewritten() -> None:
+    model = model_of(CHAIN)
+    workspace = at_work(model, sides_of(model))
+    for alpha in (0.1, 0.2, 0.3):
+        last = workspace.graph.producer("y")
+        assert last is not None
+        node = workspace.graph.producer(last.inputs[0])
+        assert node is not None
+        workspace.working_for(node, "other")
+        workspace.replace(node, [workspace.emit("LeakyRelu", node.inputs, alpha=alpha)])
+        workspace.settle()
+    (made,) = (n for n in workspace.graph.nodes if n.rule == "other")
+    assert made.name.startswith("b/LeakyRelu")
+    assert made.name.count("/") == 1
+
+
 def test_the_budget() -> None:
     _, rewritten = run(CHAIN, Twice(), max_trials=3)
     assert rewritten.exhausted
