@@ -14,6 +14,8 @@ from mari_onnx.errors import MariError, ModelError, RuleError, UsageError, Verif
 
 if TYPE_CHECKING:
     from mari_onnx.analysis import Analysis as Analysis
+    from mari_onnx.benchmark.report import BenchReport as BenchReport
+    from mari_onnx.benchmark.run import bench as bench
     from mari_onnx.pipeline import OptimizeResult as OptimizeResult
     from mari_onnx.pipeline import Options as Options
     from mari_onnx.pipeline import analyze as analyze
@@ -27,17 +29,20 @@ __version__ = "0.1.0"
 # No submodule may have one of these names: importing it would put the module where the function should be.
 _LAZY = {
     "Analysis": "mari_onnx.analysis",
+    "BenchReport": "mari_onnx.benchmark.report",
     "OptimizeResult": "mari_onnx.pipeline",
     "Options": "mari_onnx.pipeline",
     "Report": "mari_onnx.report",
     "VerifyReport": "mari_onnx.verification",
     "analyze": "mari_onnx.pipeline",
+    "bench": "mari_onnx.benchmark.run",
     "optimize": "mari_onnx.pipeline",
     "verify": "mari_onnx.verification",
 }
 
 __all__ = [
     "Analysis",
+    "BenchReport",
     "MariError",
     "ModelError",
     "OptimizeResult",
@@ -49,6 +54,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "analyze",
+    "bench",
     "optimize",
     "verify",
 ]

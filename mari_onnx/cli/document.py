@@ -27,8 +27,12 @@ def failure(verb: str, message: str, exit_status: int) -> dict[str, Any]:
     return document(verb, status, message=message)
 
 
-def check_target(target: str | None) -> None:
+def check_target(target: str | None, option: str = "--json") -> None:
     """Refuses, before any work, a file that cannot be written.
+
+    Args:
+        target: The file; ``-`` is standard output.
+        option: What named it.
 
     Raises:
         UsageError: Its folder is missing, or it is a folder itself.
@@ -37,9 +41,9 @@ def check_target(target: str | None) -> None:
         return
     path = Path(target or "")
     if path.is_dir():
-        raise UsageError(f"--json {target}: it is a directory, name a file in it")
+        raise UsageError(f"{option} {target}: it is a directory, name a file in it")
     if not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"--json {target}: its folder does not exist or is not writable")
+        raise UsageError(f"{option} {target}: its folder does not exist or is not writable")
 
 
 def emit(content: Mapping[str, Any], target: str) -> None:

@@ -18,6 +18,7 @@ examples:
   mari-onnx optimize in.onnx out.onnx --user 'user_*'
   mari-onnx explain in.onnx --user 'user_*'
   mari-onnx verify in.onnx out.onnx
+  mari-onnx bench in.onnx --user 'user_*'
 
 `mari-onnx VERB --help` says more.
 {EXIT}"""
@@ -52,6 +53,23 @@ examples:
 A is fed with the user's row repeated for every candidate, B with one row.
 {EXIT}"""
 
+BENCH = f"""\
+examples:
+  mari-onnx bench in.onnx --user 'user_*'
+  mari-onnx bench in.onnx out.onnx                       the second as it is
+  mari-onnx bench in.onnx --candidates 64,512 --threads 1,4 --provider cuda
+  mari-onnx bench in.onnx --plot times.svg --json times.json
+
+sides:
+  vanilla    as exported
+  one-shot   work on the user alone runs once, no rule is applied
+  full       optimized; with a second model, that one, called result
+  floor      full (or result) with the user's inputs frozen: what is left when the user's side costs nothing
+
+ONNX Runtime's own optimizations are on for all sides, which run in turn; each timed run comes after one that
+does not count. The JSON document is described in docs/json.md.
+{EXIT}"""
+
 CALIBRATE = f"""\
 examples:
   mari-onnx calibrate
@@ -81,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("optimize", "rewrite a model, verify the result, write it", OPTIMIZE, _optimize),
         ("explain", "what is user-side, what the rules did, what is still in the way", EXPLAIN, _explain),
         ("verify", "compare an optimized model with its original in ONNX Runtime", VERIFY, _verify),
+        ("bench", "time a model as exported, hoisted, optimized, and without its user side", BENCH, _bench),
         ("calibrate", "measure what operators take on this machine", CALIBRATE, _calibrate),
         ("rules", "list the rewrite rules", RULES, _rules),
     ):
@@ -162,6 +181,46 @@ def _verify(parser: argparse.ArgumentParser) -> None:
     _reporting(parser)
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="A", help="the model as exported")
+    parser.add_argument(
+        "result", metavar="B", nargs="?", help="what became of it (default: optimize A, writing nothing)"
+    )
+    _inputs(parser)
+    timing = parser.add_argument_group("timing")
+    timing.add_argument(
+        "--candidates",
+        type=_list(_at_least_1),
+        default=(1, 8, 64, 512, 4096),
+        metavar="B[,B]",
+        help="candidates per request (default: 1,8,64,512,4096); a model with a fixed batch gets that one",
+    )
+    timing.add_argument(
+        "--threads", type=_list(_at_least_1), default=(1,), metavar="N[,N]", help="numbers of threads (default: 1)"
+    )
+    timing.add_argument(
+        "--provider", default="cpu", metavar="NAME", help="execution provider: cuda, openvino, ... (default: cpu)"
+    )
+    timing.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="how long at each number of candidates and threads, three turns at least (default: 2)",
+    )
+    rewriting = parser.add_argument_group("optimizing A, where B is not given")
+    rewriting.add_argument(
+        "--disable", action="append", default=[], metavar="RULE[,RULE]", help="leave rules out; repeatable"
+    )
+    rewriting.add_argument(
+        "--optimize-for", type=_at_least_1, metavar="B", help="nominal number of candidates (default: 512)"
+    )
+    checking = parser.add_argument_group("verification")
+    checking.add_argument("--no-verify", action="store_true", help="do not compare the result with A")
+    checking.add_argument("--samples", metavar="FILE.npz", help="inputs of A, by name, instead of random ones")
+    _reporting(parser).add_argument("--plot", metavar="FILE", help="draw the times into a .png or .svg file")
+
+
 def _calibrate(parser: argparse.ArgumentParser) -> None:
     _reporting(parser)
 
@@ -214,11 +273,12 @@ def _comparison(group: argparse._ActionsContainer) -> None:
     group.add_argument("--atol", type=_tolerance, default=1e-5, metavar="X", help="absolute (default: 1e-5)")
 
 
-def _reporting(parser: argparse.ArgumentParser) -> None:
+def _reporting(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("reporting")
     _json(group)
     group.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     group.add_argument("-v", "--verbose", action="store_true", help="print details, too")
+    return group
 
 
 def _json(group: argparse._ActionsContainer) -> None:
@@ -241,6 +301,13 @@ def _tolerance(text: str) -> float:
     return number
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a time")
+    return number
+
+
 def _list(one: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
     def read(text: str) -> tuple[int, ...]:
         return tuple(one(part) for part in text.split(","))
@@ -251,3 +318,4 @@ def _list(one: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
 
 _at_least_1.__name__ = "number"
 _tolerance.__name__ = "number"
+_seconds.__name__ = "number"

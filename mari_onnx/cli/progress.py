@@ -17,6 +17,7 @@ STAGES = {
     "verify": "comparing with the original",
     "bisect": "looking for the rewrite that is wrong",
     "benchmark": "measuring the time before and after",
+    "bench": "measuring the time of all sides",
     "probe": "running the model on one user and random items",
     "write": "writing",
 }

@@ -21,11 +21,10 @@ FATAL = 4
 
 def options_of(args: argparse.Namespace, **more: Any) -> Options:
     """What ``optimize`` and ``explain`` have in common."""
-    disabled = [name.strip() for text in args.disable for name in text.split(",") if name.strip()]
     return Options(
         user_inputs=args.user,
         item_inputs=args.item,
-        disable=disabled,
+        disable=disabled_of(args),
         candidates=args.candidates,
         prices=_prices(args),
         **more,
@@ -38,6 +37,11 @@ def _prices(args: argparse.Namespace) -> CostModel:
     from mari_onnx.calibration import machine_prices
 
     return machine_prices()
+
+
+def disabled_of(args: argparse.Namespace) -> list[str]:
+    """The rules to leave out."""
+    return [name.strip() for text in args.disable for name in text.split(",") if name.strip()]
 
 
 def comparison_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def documents(cli, model, out):
         "optimize": optimized,
         "explain": cli("explain", model, "--user", "user_x", "--json", "--probe").json,
         "verify": cli("verify", model, out, "--json").json,
+        "bench": cli("bench", model, out, "--candidates", "2", "--seconds", "0.01", "--json").json,
         "rules": cli("rules", "--json").json,
     }
 

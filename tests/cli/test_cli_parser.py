@@ -8,7 +8,7 @@ import pytest
 import mari_onnx
 from mari_onnx.cli.parser import make_parser
 
-VERBS = ("optimize", "explain", "verify", "rules")
+VERBS = ("optimize", "explain", "verify", "bench", "rules")
 HEAVY = ("onnx", "numpy", "onnxruntime", "networkx", "rich", "sympy", "onnx_graphsurgeon")
 
 
@@ -55,6 +55,12 @@ def test_no_arguments_show_the_help_and_fail(cli):
         ["optimize", "a", "b", "--atol", "nan"],
         ["optimize", "a", "b", "--external-data", "burn"],
         ["verify", "a"],
+        ["bench"],
+        ["bench", "a", "b", "c"],
+        ["bench", "a", "--candidates", "0"],
+        ["bench", "a", "--threads", "1,x"],
+        ["bench", "a", "--seconds", "0"],
+        ["bench", "a", "--optimize-for", "0"],
         ["rules", "a"],
     ],
 )
