@@ -1,10 +1,12 @@
 # `make demo` and `make test` need Linux, make and Python 3.11 or newer, and nothing else: what they use is
 # installed into .venv by the first of them. Where no GPU build of ONNX Runtime exists, the CPU build is taken;
-# RUNTIME=cpu asks for that one, PYTHON=/path/to/python picks the interpreter, ARGS=... is handed to pytest.
+# RUNTIME=cpu asks for that one, PYTHON=/path/to/python picks the interpreter, ARGS=... is handed to pytest, or to the
+# benchmark suite.
 
 VENV    := .venv
 PYTHON  ?=
 ARGS    ?=
+EXPORTS ?= build/industrial
 RUNTIME ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
 
 BIN       := $(VENV)/bin
@@ -17,7 +19,7 @@ PYTHONS   := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz lint format types install clean
+.PHONY: help demo test fuzz bench lint format types install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,13 @@ test: $(DEV) ## run the tests (ARGS='tests/patterns -k gemm' for some of them)
 
 fuzz: $(DEV) ## run the soundness tests on many more random graphs, different ones each time
 	$(BIN)/python -m pytest -n auto tests/soundness --hypothesis-profile=fuzz $(ARGS)
+
+# PyTorch is large: install a build of it for the CPU into .venv beforehand where that is enough. Some exports need
+# TensorFlow instead; they are left out.
+bench: $(DEV) ## time the models at industrial size and write docs/benchmarks.md (needs PyTorch, takes over an hour)
+	@$(PIP) install --group bench
+	@ls $(EXPORTS)/*.onnx >/dev/null 2>&1 || $(BIN)/python -m models.export --size industrial --out $(EXPORTS) || true
+	$(BIN)/python -m models.suite $(EXPORTS) $(ARGS)
 
 lint: $(DEV) ## check style and layout
 	$(BIN)/ruff check $(SOURCES)
