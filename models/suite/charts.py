@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mari_onnx.benchmark.plot import COLOURS, REPRODUCIBLE
 from models.suite.figures import Figures
@@ -38,7 +39,7 @@ def lines(rows: Sequence[Figures], sides: Sequence[str], label: str, path: Path)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(names, [f"{x:g}" for x in names])
-        axes.yaxis.set_major_formatter("{x:g}")
+        _plain(axes.yaxis)
         axes.set_xlabel(label)
         axes.grid(visible=True, alpha=0.3)
     left.legend(fontsize="small")
@@ -57,7 +58,7 @@ def bars(rows: Sequence[Figures], sides: Sequence[str], path: Path) -> None:
         axes.barh(places, values, height, color=COLOURS[side], label=side)
     axes.set_yticks(range(len(ordered)), [row.model for row in ordered], fontsize="small")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _plain(axes.xaxis)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("times faster than vanilla")
     axes.margins(y=0.01)
@@ -79,6 +80,13 @@ def means(curves: Mapping[str, Mapping[int, float]], path: Path) -> None:
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     _save(figure, path)
+
+
+def _plain(axis: Any) -> None:
+    """1, 2, 5, 10 in place of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _save(figure: Figure, path: Path) -> None:
