@@ -14,6 +14,7 @@ from mari_onnx.rewrite.lifting import ONCE
 def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
     graph = with_sums_before_norms(without_keepers(fold_constants(without_dead_nodes(graph))))
+    graph = with_activations_at_products(graph)
     return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
 
 
@@ -81,6 +82,37 @@ def with_sums_before_norms(graph: Graph) -> Graph:
                 fused.add(added)
     nodes = [replace(n, op="Sum", attrs={}, source=None) if n in fused else n for n in graph.nodes]
     return rebuilt(graph, nodes) if fused else graph
+
+
+FUSED_ACTIVATIONS = frozenset(
+    {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
+)
+"""What ONNX Runtime applies to the result of a Gemm in the same operator, where it follows at once."""
+
+LAYOUTS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+"""Operators that give the same entries other sizes."""
+
+
+def with_activations_at_products(graph: Graph) -> Graph:
+    """Puts an activation in front of the Reshape that parts it from a Gemm."""
+    replaced: dict[Node, Node] = {}
+    for node in graph.nodes:
+        layout = _only_producer(node, graph) if node.op in FUSED_ACTIVATIONS and not node.domain else None
+        if layout is None or layout.op not in LAYOUTS or layout.domain:
+            continue
+        product = _only_producer(layout, graph)
+        if product is not None and (product.op, product.domain) == ("Gemm", ""):
+            between = graph.unique_name(f"{node.output}/flat")
+            replaced[layout] = replace(node, inputs=(layout.inputs[0],), outputs=(between,))
+            replaced[node] = replace(layout, inputs=(between, *layout.inputs[1:]), outputs=node.outputs)
+    return rebuilt(graph, [replaced.get(n, n) for n in graph.nodes]) if replaced else graph
+
+
+def _only_producer(node: Node, graph: Graph) -> Node | None:
+    """What makes the first operand of a node, where nothing else reads it."""
+    value = node.inputs[0]
+    alone = graph.consumers(value) == (node,) and not graph.is_pinned(value) and not graph.is_output(value)
+    return graph.producer(value) if alone else None
 
 
 def _renamed(node: Node, names: dict[str, str]) -> Node:

@@ -36,8 +36,11 @@ from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
+from mari_onnx.patterns.plain_activation import PlainActivation
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.row_scale import RowScale
+from mari_onnx.patterns.scaled_product import ScaledProduct
+from mari_onnx.patterns.scaled_rows import ScaledRows
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.split_mixing import SplitMixing
@@ -46,6 +49,7 @@ from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.patterns.views import Views
+from mari_onnx.patterns.weighted_sum import WeightedSum
 from mari_onnx.rewrite.rule import Rule
 
 RULES: tuple[Rule[Any], ...] = (
@@ -64,6 +68,8 @@ RULES: tuple[Rule[Any], ...] = (
     LinearSplit(),
     ChainedProducts(),
     RowScale(),
+    ScaledProduct(),
+    ScaledRows(),
     MaskedProduct(),
     SplitProduct(),
     ChosenColumns(),
@@ -80,6 +86,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatReduce(),
     ConcatLayernorm(),
     ConcatGroupnorm(),
+    WeightedSum(),
     FewTerms(),
     Broadcast(),
     LateRepeat(),
@@ -91,4 +98,5 @@ RULES: tuple[Rule[Any], ...] = (
     SumIntoBias(),
     MergeProducts(),
     ConcatGroup(),
+    PlainActivation(),
 )

@@ -29,7 +29,7 @@ CHOOSING = frozenset({"Gather", "GatherND"})
 MAX_STEPS = 8
 """Operators between the product and what is chosen."""
 
-FEW = 160
+FEW = 450
 """Up to this many pairs of item rows, weighed with their width, are multiplied pair by pair."""
 
 

@@ -137,6 +137,51 @@ def test_other_sums_stay(body: str, dtype: str) -> None:
     assert "Sum" not in normed(body, dtype)
 
 
+LAYER = """g (float[B,4] x) => (float[B,2,3] z) <float[4,6] w, int64[3] sizes = {{-1, 2, 3}}> {{
+    {body}
+}}"""
+
+
+def laid_out(body: str) -> list[str]:
+    """The operators of a tidied layer, which computes what it did."""
+    model = model_of(LAYER.format(body=body))
+    tidied = tidy(read_graph(model))
+    numbers = np.arange(-6, 6).reshape(3, 4).astype(np.float32)
+    before, after = (session(m).run(None, {"x": numbers}) for m in (model, write_model(tidied)))
+    assert len(before) == len(after)
+    np.testing.assert_array_equal(after[0], before[0])
+    return operators(tidied)
+
+
+def test_an_activation_follows_its_product() -> None:
+    body = "a = Gemm(x, w) b = Reshape(a, sizes) z = {op}(b)"
+    for op in ("Relu", "LeakyRelu<alpha = 0.25>", "Sigmoid"):
+        assert laid_out(body.format(op=op)) == ["Gemm", op.split("<")[0], "Reshape"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("a = Gemm(x, w) b = Reshape(a, sizes) z = Exp(b)", "Reshape Exp"),
+        ("a = MatMul(x, w) b = Reshape(a, sizes) z = Relu(b)", "Reshape Relu"),
+        ("a = Gemm(x, w) b = Reshape(a, sizes) c = Relu(b) z = Add(b, c)", "Reshape Relu Add"),
+        ("a = Gemm(x, w) b = Reshape(a, sizes) n = Neg(a) m = Reshape(n, sizes) c = Relu(b) z = Add(c, m)", "Relu Add"),
+    ],
+)
+def test_other_activations_stay(body: str, kept: str) -> None:
+    assert laid_out(body)[-len(kept.split()) :] == kept.split()
+
+
+def test_an_activation_of_a_graph_output_stays() -> None:
+    sizes = "float[4,6] w, int64[3] sizes = {-1, 2, 3}"
+    model = model_of(f"""g (float[B,4] x) => (float[B,2,3] z, float[B,2,3] b) <{sizes}> {{
+        a = Gemm(x, w)
+        b = Reshape(a, sizes)
+        z = Relu(b)
+    }}""")
+    assert operators(tidy(read_graph(model))) == ["Gemm", "Reshape", "Relu"]
+
+
 @pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
 def test_results_are_tidy(meta: Exported) -> None:
     result = built(meta)

@@ -67,7 +67,9 @@ NORMALISING = frozenset({"Softmax", "LogSoftmax", "LayerNormalization", "RMSNorm
 """Operators that treat each row along the last axes by itself."""
 
 WEIGHTS: Mapping[str, float] = {
-    **dict.fromkeys(("Sigmoid", "Tanh", "Swish", "PRelu", "Where"), 5.0),
+    **dict.fromkeys(("Sigmoid", "Tanh", "Swish", "Where"), 5.0),
+    "LeakyRelu": 2.0,
+    "PRelu": 40.0,
     **dict.fromkeys(("Erf", "Gelu", "Sqrt", "Pow", "Sin", "Cos"), 8.0),
     **dict.fromkeys(("Softplus", "Mish"), 400.0),
     "Log": 50.0,

@@ -79,23 +79,22 @@ def test_any_choice(pairs: list[tuple[int, int]]) -> None:
     assert chosen(pairs).times == 1
 
 
-def test_many_rows_of_items_are_one_product_in_batches() -> None:
-    text = """score (float[B,2,9] user, float[B,6,9] item) => (float[B,28] y)
-    <int64[28] flat, int64[2] square = {-1, 64}> {
+@pytest.mark.parametrize(("rows", "width", "times"), [(6, 40, 1), (6, 9, 0), (3, 64, 0)])
+def test_many_rows_of_items_are_one_product_in_batches(rows: int, width: int, times: int) -> None:
+    total = rows + 2
+    flat = np.array([row * total + column for row in range(total) for column in range(row)], np.int64)
+    text = f"""score (float[B,2,{width}] user, float[B,{rows},{width}] item) => (float[B,{len(flat)}] y)
+    <int64[{len(flat)}] flat, int64[2] square = {{-1, {total * total}}}> {{
         x = Concat<axis = 1>(user, item)
         xt = Transpose<perm = [0, 2, 1]>(x)
         p = MatMul(x, xt)
         f = Reshape(p, square)
         y = Gather<axis = 1>(f, flat)
-    }"""
-    flat = np.array([row * 8 + column for row in range(8) for column in range(row)], np.int64)
+    }}"""
     outcome = apply(RULE, text, flat=flat)
     assert outcome.times == 1
-    assert sorted(str(outcome.size_of(n.output[0])) for n in outcome.of("MatMul")) == [
-        "(1, 2, 2)",
-        "(B, 6, 2)",
-        "(B, 6, 6)",
-    ]
+    made = sorted(str(outcome.size_of(n.output[0])) for n in outcome.of("MatMul"))
+    assert made == ["(1, 2, 2)", f"(B, {rows}, 2)", *[f"(B, {rows}, {rows})"] * times]
 
 
 def test_the_matrix_is_read_elsewhere() -> None:

@@ -1,0 +1,194 @@
+"""A product of a product whose columns were scaled by the user in between::
+
+    Gemm( s * Gemm(h, U, b) + r, W, c )   ->   Gemm( [s_i * Gemm(h, U_i, b_i), h], [W_i; U_u diag(s_u) W_u],
+                                                     C = Gemm(r, W, c + (s_u b_u) W_u) )
+
+    (s (h U + b)) W = h (U diag(s) W) + (s b) W
+
+Columns ``u`` of ``s`` are computed once per request, so that is their matrix ``U diag(s) W``; columns ``i`` stay. A
+cross network ends so: its last layer makes as many columns as it has features, for a head that asks for one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
+from mari_onnx.patterns._linear import combined, is_linear_layer
+from mari_onnx.patterns._parts import joined, one_row, parts_of, weight_rows
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+Piece = tuple[str, int, int]
+"""A value, where its columns begin, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What a product reads.
+
+    Attributes:
+        inner: The first product.
+        scales: The pieces of what it is scaled with.
+        start: Where the scaled columns begin in the operand of the second product.
+        width: How many there are.
+        added: What is added to them, or nothing.
+        others: What that product reads beside them.
+    """
+
+    inner: Node
+    scales: tuple[Piece, ...]
+    start: int
+    width: int
+    added: str
+    others: tuple[Piece, ...]
+
+
+class ScaledProduct(Rule[Scaled]):
+    """Multiplies two weights with the user's scales between them."""
+
+    name = "scaled-product"
+    algebra = "(s (h U + b)) W = h (U diag(s) W) + (s b) W"
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset({"MatMul", "Gemm"})
+
+    def match(self, node: Node, at: Workspace) -> Scaled | None:
+        if at.fact(node.inputs[0]).rank != 2 or not is_linear_layer(node, at) or not _has_plain_bias(node, at):
+            return None
+        beside = _pieces(node.inputs[0], at)
+        for piece in beside:
+            value, start, size = piece
+            for scaled, added in _as_sum(value, at):
+                found = _scaled(scaled, size, at)
+                if found is not None:
+                    return Scaled(*found, start, size, added, tuple(p for p in beside if p is not piece))
+        return None
+
+    def rewrite(self, node: Node, found: Scaled, at: Workspace) -> Sequence[str]:
+        once = [p for p in found.scales if at.is_once(p[0])]
+        items = [p for p in found.scales if not at.is_once(p[0])]
+        scales = one_row(joined([v for v, _, _ in once], 1, at), at)
+        weighed = at.emit("Mul", [scales, _turned_rows(node, _moved(once, found.start), at)])
+        matrix = _through(found.inner, once, weighed, at)
+
+        bias = [node.inputs[2]] if node.has_input(2) else []
+        if found.inner.has_input(2):
+            inner = weight_rows(found.inner.inputs[2], 0, _where(once), at)
+            bias = [*bias, at.emit("MatMul", [weighed, inner])]
+        base = [at.emit("Add", bias) if len(bias) > 1 else bias[0]] if bias else []
+        if found.added:
+            rows = _turned_rows(node, [(found.start, found.width)], at)
+            base = [at.emit("Gemm", [found.added, rows, *base], transB=1)]
+
+        values, taken = [v for v, _, _ in found.others], _where(found.others)
+        if items:
+            values.append(at.emit("Mul", [joined([v for v, _, _ in items], 1, at), _columns(found.inner, items, at)]))
+            taken += _moved(items, found.start)
+        weight = joined([*([_turned_rows(node, taken, at)] if taken else []), matrix], 1, at)
+        return [at.emit("Gemm", [joined([*values, found.inner.inputs[0]], 1, at), weight, *base], transB=1)]
+
+
+def _pieces(value: str, at: Workspace) -> tuple[Piece, ...]:
+    """The columns of a value in its parts, or as they are."""
+    parts, shape = parts_of(value, at), at.fact(value).shape
+    if parts is not None and parts.axis == 1:
+        return tuple(p for p in parts if p[2])
+    return ((value, 0, shape[-1]),) if shape and isinstance(shape[-1], int) else ()
+
+
+def _as_sum(value: str, at: Workspace) -> list[tuple[str, str]]:
+    """What a value is, and what is added to it."""
+    node = at.graph.producer(value)
+    if (
+        node is None
+        or node.op != "Add"
+        or node.domain
+        or len(at.graph.consumers(value)) > 1
+        or at.graph.is_output(value)
+    ):
+        return [(value, "")]
+    left, right = node.inputs
+    alike = all(_same_shape(v, value, at) for v in node.inputs)
+    return [(left, right), (right, left)] if alike else []
+
+
+def _same_shape(value: str, other: str, at: Workspace) -> bool:
+    own, whole = at.fact(value).shape, at.fact(other).shape
+    return own is not None and whole is not None and len(own) == len(whole) and all(map(same, own, whole))
+
+
+def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, ...]] | None:
+    """The product that a value scales, and what with; nothing else may read either."""
+    node = _read_once(value, at)
+    if node is None or node.op != "Mul" or at.is_once(value):
+        return None
+    for product, scales in (node.inputs, node.inputs[::-1]):
+        inner = _read_once(product, at)
+        if inner is None or inner.op not in ScaledProduct.ops or at.is_once(product):
+            continue
+        shape = at.fact(inner.inputs[0]).shape
+        if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
+            continue
+        pieces = _pieces(scales, at)
+        if _same_shape(scales, product, at) and any(at.is_once(v) for v, _, _ in pieces) and _is_whole(pieces, width):
+            return inner, pieces
+    return None
+
+
+def _read_once(value: str, at: Workspace) -> Node | None:
+    """What makes a value that one node reads, once."""
+    node, readers = at.graph.producer(value), at.graph.consumers(value)
+    single = len(readers) == 1 and readers[0].reads.count(value) == 1 and not at.graph.is_output(value)
+    return node if node is not None and not node.domain and single else None
+
+
+def _is_whole(pieces: Sequence[Piece], width: int) -> bool:
+    return sum(size for _, _, size in pieces) == width
+
+
+def _has_plain_bias(node: Node, at: Workspace) -> bool:
+    """Whether a linear layer has no bias, or a constant one for its columns."""
+    if not node.has_input(2):
+        return True
+    shape, whole = at.fact(node.inputs[2]).shape, at.fact(node.output).shape
+    return at.is_weight(node.inputs[2]) and shape is not None and len(shape) == 1 and same(shape[0], (whole or ())[-1])
+
+
+def _where(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
+    return [(start, size) for _, start, size in pieces]
+
+
+def _moved(pieces: Sequence[Piece], by: int) -> list[tuple[int, int]]:
+    return [(by + start, size) for _, start, size in pieces]
+
+
+def _columns(inner: Node, pieces: Sequence[Piece], at: Workspace) -> str:
+    """Some columns of a linear layer."""
+    turned = int(inner.attrs.get("transB", 0))
+    bias = [weight_rows(inner.inputs[2], 0, _where(pieces), at)] if inner.has_input(2) else []
+    weight = weight_rows(inner.inputs[1], 1 - turned, _where(pieces), at)
+    attrs = {"alpha": float(inner.attrs.get("alpha", 1.0)), "transB": turned}
+    return at.emit("Gemm", [inner.inputs[0], weight, *bias], **attrs)
+
+
+def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) -> str:
+    """The transposed product of some columns of a layer's weight with what weighs them."""
+    turned = int(inner.attrs.get("transB", 0))
+    weight = weight_rows(inner.inputs[1], 1 - turned, _where(pieces), at)
+    return at.emit("Gemm", [weighed, weight], alpha=float(inner.attrs.get("alpha", 1.0)), transB=1 - turned)
+
+
+def _turned_rows(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
+    """Some rows of the weight of a product, transposed."""
+    chosen = combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at)
+
+    def turned() -> np.ndarray:
+        array = at.constant(chosen)
+        assert array is not None
+        return np.ascontiguousarray(array.T)
+
+    return at.cached_weight(("turned", chosen), turned, f"{chosen}/turned")

@@ -1,0 +1,65 @@
+"""A sum of rows, each times a number of its own, as a product::
+
+    ReduceSum( a: [.., n, 1] * x: [.., n, d], axis -2 )   ->   MatMul( a: [.., 1, n], x )
+
+    sum_k a_k x_k = a^T x
+
+A mixture of experts, and a history pooled with weights, are such sums. The product reads ``x`` once and writes nothing
+of its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """One number for each row, and the rows."""
+
+    weights: str
+    rows: str
+
+
+class WeightedSum(Rule[Mixture]):
+    """Writes a weighted sum of rows as a product."""
+
+    name = "weighted-sum"
+    algebra = "sum_k a_k x_k = a^T x"
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset({"ReduceSum"})
+
+    def match(self, node: Node, at: Workspace) -> Mixture | None:
+        fact, scaled = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0])
+        axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+        if fact.shape is None or fact.dtype not in FLOATS or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+            return None
+        if (
+            scaled is None
+            or scaled.domain
+            or scaled.op != "Mul"
+            or int(axes[0]) % len(fact.shape) != len(fact.shape) - 2
+        ):
+            return None
+        for weights, rows in (scaled.inputs, scaled.inputs[::-1]):
+            narrow, wide = at.fact(weights).shape, at.fact(rows).shape
+            if not narrow or not wide or min(len(narrow), len(wide)) < 2:
+                continue
+            if same(narrow[-1], 1) and not same(wide[-1], 1) and same(narrow[-2], wide[-2]):
+                return Mixture(weights, rows)
+        return None
+
+    def rewrite(self, node: Node, found: Mixture, at: Workspace) -> Sequence[str]:
+        *lead, count, one = at.fact(found.weights).shape or ()
+        total = at.emit("MatMul", [at.reshape(found.weights, (*lead, one, count)), found.rows])
+        return [total if node.attrs.get("keepdims", 1) else at.squeeze(total, [(at.fact(total).rank or 0) - 2])]
