@@ -77,19 +77,18 @@ class ScaledProduct(Rule[Scaled]):
 
         bias = [node.inputs[2]] if node.has_input(2) else []
         if found.inner.has_input(2):
-            inner = weight_rows(found.inner.inputs[2], 0, _where(once), at)
-            bias = [*bias, at.emit("MatMul", [weighed, inner])]
-        base = [at.emit("Add", bias) if len(bias) > 1 else bias[0]] if bias else []
+            row = _turned(weight_rows(found.inner.inputs[2], 0, _where(once), at), at)
+            bias = [at.emit("Gemm", [row, weighed, *bias], transB=1)]
         if found.added:
             rows = _turned_rows(node, [(found.start, found.width)], at)
-            base = [at.emit("Gemm", [found.added, rows, *base], transB=1)]
+            bias = [at.emit("Gemm", [found.added, rows, *bias], transB=1)]
 
         values, taken = [v for v, _, _ in found.others], _where(found.others)
         if items:
             values.append(at.emit("Mul", [joined([v for v, _, _ in items], 1, at), _columns(found.inner, items, at)]))
             taken += _moved(items, found.start)
         weight = joined([*([_turned_rows(node, taken, at)] if taken else []), matrix], 1, at)
-        return [at.emit("Gemm", [joined([*values, found.inner.inputs[0]], 1, at), weight, *base], transB=1)]
+        return [at.emit("Gemm", [joined([*values, found.inner.inputs[0]], 1, at), weight, *bias], transB=1)]
 
 
 def _pieces(value: str, at: Workspace) -> tuple[Piece, ...]:
@@ -184,11 +183,15 @@ def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) 
 
 def _turned_rows(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
     """Some rows of the weight of a product, transposed."""
-    chosen = combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at)
+    return _turned(combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at), at)
+
+
+def _turned(weight: str, at: Workspace) -> str:
+    """A weight transposed; a bias as a matrix of one row."""
 
     def turned() -> np.ndarray:
-        array = at.constant(chosen)
+        array = at.constant(weight)
         assert array is not None
-        return np.ascontiguousarray(array.T)
+        return np.ascontiguousarray(np.atleast_2d(array.T))
 
-    return at.cached_weight(("turned", chosen), turned, f"{chosen}/turned")
+    return at.cached_weight(("turned", weight), turned, f"{weight}/turned")
