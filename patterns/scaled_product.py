@@ -170,8 +170,8 @@ def _columns(inner: Node, pieces: Sequence[Piece], at: Workspace) -> str:
     turned = int(inner.attrs.get("transB", 0))
     bias = [weight_rows(inner.inputs[2], 0, _where(pieces), at)] if inner.has_input(2) else []
     weight = weight_rows(inner.inputs[1], 1 - turned, _where(pieces), at)
-    attrs = {"alpha": float(inner.attrs.get("alpha", 1.0)), "transB": turned}
-    return at.emit("Gemm", [inner.inputs[0], weight, *bias], **attrs)
+    alpha = float(inner.attrs.get("alpha", 1.0))
+    return at.emit("Gemm", [inner.inputs[0], weight, *bias], alpha=alpha, transB=turned)
 
 
 def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) -> str:
