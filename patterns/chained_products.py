@@ -82,9 +82,18 @@ def _through(value: str, second: str, at: Workspace) -> str:
         return at.emit("MatMul", [value, second])
     if node.op == "Concat" and int(node.attrs["axis"]) % 2 == 0:
         return joined([_through(v, second, at) for v in node.inputs], 0, at)
-    if node.op == "MatMul" and at.is_weight(node.inputs[1]) and at.fact(node.inputs[1]).rank == 2:
+    if node.op == "MatMul" and at.is_weight(node.inputs[1]) and _is_less_at_once(node.inputs[1], second, at):
         return at.emit("MatMul", [node.inputs[0], _through(node.inputs[1], second, at)])
     return at.emit("MatMul", [value, second])
+
+
+def _is_less_at_once(first: str, second: str, at: Workspace) -> bool:
+    """Whether the product of two weights has no more entries than the two."""
+    left, right = at.fact(first).shape or (), at.fact(second).shape or ()
+    sizes = [d for d in (*left, *right) if isinstance(d, int)]
+    if len(left) != 2 or len(sizes) != 4:
+        return False
+    return sizes[0] * sizes[3] <= sizes[0] * sizes[1] + sizes[2] * sizes[3]
 
 
 def _product(first: str, second: str, at: Workspace) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from tests.patterns.support import apply, at_work, model_of, sides_of
+from tests.patterns.support import apply, at_work, model_of, rule_named, sides_of
 
 RULE = "chained-products"
 
@@ -148,3 +148,16 @@ def test_any_chain(widths: list[int], biased: list[bool]) -> None:
         }}""",
     )
     assert outcome.times == len(widths) - 2
+
+
+def test_weights_of_the_user_stay_two_where_their_product_has_more_entries() -> None:
+    text = """score (float[B,40] user, float[B,3] item) => (float[B,30] y) <float[43,2] v, float[2,30] w> {
+        x = Concat<axis = 1>(user, item)
+        h = MatMul(x, v)
+        y = MatMul(h, w)
+    }"""
+    outcome = apply([rule_named("split-product"), rule_named(RULE)], text)
+    assert RULE in {a.rule for a in outcome.applied}
+    shapes = [tuple(t.dims) for t in outcome.result.graph.initializer]
+    assert (3, 30) in shapes, "the items' weights are multiplied"
+    assert (40, 30) not in shapes
