@@ -8,7 +8,7 @@ done once per request, to save something for each candidate, may not make small 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir import Node
@@ -31,6 +31,9 @@ class Objective:
 
     models: tuple[CostModel, ...]
     weights: tuple[float, ...]
+    _known: dict[Node, tuple[tuple[Fact | None, ...], tuple[float, ...]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def start(self) -> float:
@@ -39,20 +42,30 @@ class Objective:
 
     def cost(self, nodes: Iterable[Node], facts: Mapping[str, Fact]) -> float:
         """What a graph takes, counted in microseconds of a nominal request."""
-        graph = list(nodes)
-        return sum(w * _cost(graph, facts, m) for w, m in zip(self.weights, self.models, strict=True))
+        return sum(w * cost for w, cost in zip(self.weights, self._costs(nodes, facts), strict=True))
 
     def gain(self, added: Iterable[Node], removed: Iterable[Node], facts: Mapping[str, Fact]) -> float:
         """What is won by an edit of a graph, counted in microseconds of a nominal request.
 
         That is what such a request saves, less what small ones lose. What they win does not make up for a loss there.
         """
-        new, old = list(added), list(removed)
-        saved = [
-            weight * (_cost(old, facts, model) - _cost(new, facts, model))
-            for weight, model in zip(self.weights, self.models, strict=True)
-        ]
+        before, after = self._costs(removed, facts), self._costs(added, facts)
+        saved = [weight * (b - a) for weight, b, a in zip(self.weights, before, after, strict=True)]
         return min(saved[0], sum(saved))
+
+    def _costs(self, nodes: Iterable[Node], facts: Mapping[str, Fact]) -> list[float]:
+        """For each size of requests what the nodes take together."""
+        each = [self._cost_of(node, facts) for node in nodes]
+        return [sum(costs) for costs in zip(*each, strict=True)] or [0.0] * len(self.models)
+
+    def _cost_of(self, node: Node, facts: Mapping[str, Fact]) -> tuple[float, ...]:
+        """What a node takes for each size; asked for again with the same facts, it is not found anew."""
+        given = tuple(facts.get(v) for v in (*node.inputs, *node.outputs))
+        known = self._known.get(node)
+        if known is None or any(a is not b for a, b in zip(known[0], given, strict=True)):
+            known = given, tuple(node_cost(node, facts, model) for model in self.models)
+            self._known[node] = known
+        return known[1]
 
 
 def objective(nodes: Iterable[Node], facts: Mapping[str, Fact], model: CostModel) -> Objective:

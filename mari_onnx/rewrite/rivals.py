@@ -14,7 +14,7 @@ from mari_onnx.rewrite.workspace import Workspace
 OTHERS = "other rules do better without it"
 
 MOST_NODES = 5000
-"""In all graphs together that are rewritten once more."""
+"""In all graphs together that are rewritten once more; where trials run out already, none is."""
 
 
 def rewrite_best(
@@ -36,7 +36,7 @@ def rewrite_best(
     chosen = rewrite(best, rules, model, progress=progress)
     nodes, applied = MOST_NODES, {a.rule for a in chosen.applied}
     for rival in [r for r in rules if r.rival and r.name in applied]:
-        if nodes <= 0:
+        if nodes <= 0 or chosen.exhausted:
             break
         other = fresh()
         nodes -= len(other.graph)
