@@ -237,6 +237,8 @@ def _repeated_inside(
     symbols = {name: _dims(graph, name)[axis].dim_param for name, axis in axes.items()}
     items = {symbol} if symbol else {s for name, s in symbols.items() if name not in users}
     other = tuple(name for name in users if symbols[name] not in ("", *items))
+    if "" in items or not items:
+        return other if symbol else ()
     likely, unlikely = (other, ()) if symbol else ((), other)
 
     def fits(single: Sequence[str]) -> bool:

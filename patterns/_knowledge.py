@@ -7,7 +7,7 @@ from enum import Flag, auto
 
 import numpy as np
 
-from mari_onnx.patterns._entries import FUNCTIONS, MASK, MAX_ENTRIES, Entries, anything, of_constant
+from mari_onnx.patterns._entries import FUNCTIONS, HALF_MASK, MAX_ENTRIES, Entries, anything, of_constant
 from mari_onnx.patterns._readers import PLAIN_ONLY, READERS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -32,7 +32,8 @@ class Numbers(Flag):
     def of(cls, array: np.ndarray) -> Numbers:
         if array.dtype.kind not in "fib":
             return cls.NONE
-        zeros, masks = bool((array == 0).any()), array.dtype.kind != "b" and bool((array <= MASK).any())
+        # A number that is a mask in half precision alone may still be cast to it.
+        zeros, masks = bool((array == 0).any()), array.dtype.kind != "b" and bool((array <= HALF_MASK).any())
         return cls.OTHERS | (cls.ZEROS if zeros else cls.NONE) | (cls.MASKS if masks else cls.NONE)
 
 

@@ -64,9 +64,15 @@ def request_for(meta: Exported, result: onnx.ModelProto, batch: int) -> Feeds:
     return {f"{name}_user": matrix[:1, list(meta.user_columns)], f"{name}_item": matrix[:, others]}
 
 
-def built(meta: Exported, rules: Sequence[AnyRule] | None = None, limit: int | None = None, **options: Any) -> Built:
+def built(
+    meta: Exported,
+    rules: Sequence[AnyRule] | None = None,
+    limit: int | None = None,
+    afterwards: Sequence[AnyRule] = (),
+    **options: Any,
+) -> Built:
     settings = Options(user_inputs=users_of(meta), **options)
-    return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit)
+    return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit, afterwards=afterwards)
 
 
 def assert_right(meta: Exported, result: onnx.ModelProto, note: str = "") -> None:

@@ -60,9 +60,10 @@ def test_all_rules(meta: Exported) -> None:
 @each_model
 def test_after_every_single_rewrite(meta: Exported) -> None:
     """The graph is valid and right after the first, the second, ... application."""
-    steps = max((a.step for a in built(meta).rewritten.applied), default=0)
+    whole = built(meta).rewritten
+    steps = max((a.step for a in whole.applied), default=0)
     for limit in range(steps):
-        result = built(meta, limit=limit)
+        result = built(meta, whole.rules, limit, whole.afterwards)
         assert max((a.step for a in result.rewritten.applied), default=0) == limit
         assert_right(meta, result.model)
 
