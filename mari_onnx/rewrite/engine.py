@@ -88,6 +88,7 @@ class Rewritten:
         exhausted: Whether trials ran out before nothing was left to try.
         rules: The rules that were tried.
         afterwards: The rules that were tried when those found nothing more.
+        trials: How often a rule was tried.
     """
 
     applied: tuple[Applied, ...]
@@ -95,6 +96,7 @@ class Rewritten:
     exhausted: bool
     rules: tuple[AnyRule, ...]
     afterwards: tuple[AnyRule, ...] = ()
+    trials: int = 0
 
 
 def rewrite(
@@ -124,7 +126,7 @@ def rewrite(
     known |= {node.where() for node in workspace.graph.nodes}
     # Nodes that only a trial had, which was rolled back, mean nothing to a reader.
     refused = {place: reason for place, reason in trials.refused.items() if place[1] in known}
-    return Rewritten(tuple(trials.applied), refused, trials.left <= 0, tuple(rules))
+    return Rewritten(tuple(trials.applied), refused, trials.left <= 0, tuple(rules), trials=budget - trials.left)
 
 
 class _Engine:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir import Node
 from mari_onnx.rewrite.cost import CostModel, node_cost
+from mari_onnx.rewrite.recall import Recall
 
 FEWER = 8
 """By what factor each size of requests is smaller than the one before."""
@@ -34,6 +35,7 @@ class Objective:
     _known: dict[Node, tuple[tuple[Fact | None, ...], tuple[float, ...]]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _alike: Recall[tuple[float, ...]] = field(default_factory=Recall, repr=False, compare=False)
 
     @property
     def start(self) -> float:
@@ -63,7 +65,8 @@ class Objective:
         given = tuple(facts.get(v) for v in (*node.inputs, *node.outputs))
         known = self._known.get(node)
         if known is None or any(a is not b for a, b in zip(known[0], given, strict=True)):
-            known = given, tuple(node_cost(node, facts, model) for model in self.models)
+            costs = self._alike.get(node, given, lambda: tuple(node_cost(node, facts, m) for m in self.models))
+            known = given, costs
             self._known[node] = known
         return known[1]
 

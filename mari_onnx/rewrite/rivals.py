@@ -15,6 +15,9 @@ OTHERS = "other rules do better without it"
 
 MOST_NODES = 5000
 """In all graphs together that are rewritten once more; where trials run out already, none is."""
+MORE_TRIALS = 4
+"""How many times the trials of the first result one without a rival may take, and ``FEW_TRIALS`` besides."""
+FEW_TRIALS = 100
 
 
 def rewrite_best(
@@ -35,12 +38,14 @@ def rewrite_best(
     goal = objective(best.graph.nodes, best.facts, model)
     chosen = rewrite(best, rules, model, progress=progress)
     nodes, applied = MOST_NODES, {a.rule for a in chosen.applied}
+    trials = MORE_TRIALS * chosen.trials + FEW_TRIALS
     for rival in [r for r in rules if r.rival and r.name in applied]:
         if nodes <= 0 or chosen.exhausted:
             break
         other = fresh()
         nodes -= len(other.graph)
-        found = rewrite(other, [r for r in chosen.rules if r is not rival], model, progress=progress)
+        fewer = [r for r in chosen.rules if r is not rival]
+        found = rewrite(other, fewer, model, max_trials=trials, progress=progress)
         if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
             best, chosen = other, found
     return best, chosen if len(chosen.rules) == len(rules) else rewrite_afterwards(best, chosen, rules, model)
@@ -63,4 +68,5 @@ def rewrite_afterwards(
     later = tuple(replace(a, step=a.step + steps) for a in more.applied)
     left_out = [r.name for r in rules if r not in done.rules]
     refused = {place: OTHERS if place[0] in left_out else why for place, why in more.refused.items()}
-    return Rewritten((*done.applied, *later), refused, more.exhausted, done.rules, tuple(rules))
+    trials = done.trials + more.trials
+    return Rewritten((*done.applied, *later), refused, more.exhausted, done.rules, tuple(rules), trials)

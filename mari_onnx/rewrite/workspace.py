@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 
 from mari_onnx.analysis.analyze import Analysis, Judge
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.dims import Dim, same
+from mari_onnx.ir.dims import Dim, is_underived, same
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
+from mari_onnx.rewrite.recall import Recall, frozen
 from mari_onnx.rewrite.sizes import SizeBuilder
 
 SHARED_WEIGHT_BYTES = 1 << 12
@@ -61,6 +61,7 @@ class Workspace:
         self._replaced: Node | None = None
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
+        self._recalled: Recall[tuple[Fact, ...]] = Recall()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class Workspace:
         self, op: str, inputs: Sequence[str], outputs: int, *, domain: str = "", **attrs: Any
     ) -> tuple[str, ...]:
         """Like :meth:`emit`, for a node with several outputs."""
-        key = (op, domain, tuple(inputs), outputs, _frozen(attrs))
+        key = (op, domain, tuple(inputs), outputs, frozen(attrs))
         known = self._made.get(key)
         producers = [self.graph.producer(v) for v in known or ()]
         if known is not None and None not in producers and self._replaced not in producers:
@@ -187,7 +188,9 @@ class Workspace:
 
     def _judged(self, node: Node) -> tuple[Fact, ...]:
         given = tuple(self.facts[v] if v else None for v in node.inputs)
-        return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
+        if node.captures or node.source is not None:
+            return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
+        return self._recalled.get(node, given, lambda: self.judge.facts(node, given, ()), _hold_for_all)
 
     # -- sinking the Expand ----------------------------------------------------------------------------------------
 
@@ -362,9 +365,6 @@ def _merged(old: Fact | None, new: Fact) -> Fact:
     return replace(new, shape=old.shape)
 
 
-def _frozen(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Attributes as something that can be a key."""
-    return tuple(
-        (name, value.SerializeToString() if isinstance(value, onnx.TensorProto) else repr(value))
-        for name, value in sorted(attrs.items())
-    )
+def _hold_for_all(facts: Sequence[Fact]) -> bool:
+    """Whether facts name neither the node they were found for nor a size of its own."""
+    return not any(f.opaque or any(map(is_underived, f.shape or ())) for f in facts)
