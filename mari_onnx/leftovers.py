@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Graph, Node
-from mari_onnx.rewrite.cost import FLOPS, CostModel, node_cost, node_flops, width
+from mari_onnx.rewrite.arithmetic import FLOPS
+from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops, width
 
 if TYPE_CHECKING:
     from mari_onnx.pipeline import Built
@@ -23,10 +24,12 @@ BARRIERS = {
     "DynamicQuantizeMatMul": "its scale depends on all rows of all candidates",
     **dict.fromkeys(
         ("QLinearConcat", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits"),
-        "ONNX Runtime multiplies integers there, which halves of a product would not be",
+        "it multiplies integers, and only products between DequantizeLinear and QuantizeLinear are split",
     ),
-    "QuantizeLinear": "behind it ONNX Runtime multiplies integers, which halves of a product would not be",
-    "DequantizeLinear": "with it ONNX Runtime multiplies integers, which halves of a product would not be",
+    **dict.fromkeys(
+        ("QuantizeLinear", "DequantizeLinear"),
+        "it rounds to integers, which only a product directly behind it or in front of it passes",
+    ),
 }
 """Operators that no rule passes, and why."""
 

@@ -37,6 +37,7 @@ from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
+from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.scaled_product import ScaledProduct
@@ -72,6 +73,7 @@ RULES: tuple[Rule[Any], ...] = (
     ScaledRows(),
     MaskedProduct(),
     SplitProduct(),
+    QuantizedProduct(),
     ChosenColumns(),
     SharedKeys(),
     AttentionSteps(),

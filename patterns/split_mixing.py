@@ -17,7 +17,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.patterns._pieces import Pieces, neighbours
-from mari_onnx.patterns.split_product import is_quantized
+from mari_onnx.patterns._quantized import is_left_to_runtime
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -45,7 +45,7 @@ class SplitMixing(Rule[Mixed]):
                 parts is None
                 or min(parts.rank, at.fact(other).rank or 0) < 2
                 or at.is_weight(other)
-                or is_quantized(other, at)
+                or is_left_to_runtime(node, other, at)
             ):
                 continue
             if parts.axis == parts.rank - 1 - operand:

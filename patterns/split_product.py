@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, cut, joined, mixed_parts, one_row, weight_rows
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
+from mari_onnx.patterns._quantized import is_left_to_runtime, pieces_of
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -63,19 +64,13 @@ class SplitProduct(Rule[Product]):
                 continue
             if not _is_matrix_once(weight, at):
                 return Refusal("the other operand differs from candidate to candidate")
-            if is_quantized(weight, at) or is_quantized(node.inputs[operand], at):
-                return Refusal("it is quantized, and its halves would lose the runtime's integer product")
+            if is_left_to_runtime(node, weight, at):
+                return Refusal("its weight is quantized, and ONNX Runtime rounds rows to integers, block by block")
             return Product(parts, operand, _summed_axis(node, 1 - operand, weight_rank))
         return None
 
     def rewrite(self, node: Node, found: Product, at: Workspace) -> Sequence[str]:
         return [halves_added(node, _half(node, found, True, at), _half(node, found, False, at), at)]
-
-
-def is_quantized(value: str, at: Workspace) -> bool:
-    """Whether a value was made of integers, which ONNX Runtime then multiplies as such."""
-    node = at.graph.producer(value)
-    return node is not None and node.op == "DequantizeLinear"
 
 
 def _is_matrix_once(weight: str, at: Workspace) -> bool:
@@ -96,15 +91,8 @@ def _half(node: Node, found: Product, once: bool, at: Workspace) -> list[str]:
     chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
     value = joined([v for v, _, _ in chosen], found.parts.axis, at)
     pieces = [(start, size) for _, start, size in chosen]
-    weight = _rows(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
+    weight = pieces_of(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
     return [value, weight] if found.operand == 0 else [weight, value]
-
-
-def _rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
-    """Pieces of a weight, put together when the model is optimized, or once per request where it is computed."""
-    if at.is_weight(weight):
-        return weight_rows(weight, axis, pieces, at)
-    return joined([cut(one_row(weight, at), axis, start, size, at) for start, size in pieces], axis, at)
 
 
 def halves_added(node: Node, user: Sequence[str], item: Sequence[str], at: Workspace) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from mari_onnx.analysis import Inputs, analyze_graph
 from mari_onnx.calibration import PRICES, cache, cached_prices, calibrate, machine_prices
+from mari_onnx.calibration.fit import RATES
 from mari_onnx.calibration.samples import Sample, microseconds, samples
 from mari_onnx.ir import read_graph
 from mari_onnx.rewrite.cost import CostModel, node_cost
@@ -43,12 +44,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine is timed: one on which everything takes half as long."""
     usual = CostModel()
-    rates = ("flops", "entries", "moved")
-    fast = replace(usual, **{n: getattr(usual, n) * (2 if n in rates else 0.5) for n in PRICES})
+    fast = replace(usual, **{n: getattr(usual, n) * (2 if n in RATES else 0.5) for n in PRICES})
     monkeypatch.setattr(cache, "calibrate", lambda progress=None: calibrate(timed_with(fast)))
 
 
-@pytest.mark.parametrize("changed", ["launch", "launch_view", "flops", "stretch", "row", "group", "moved", "matrix"])
+@pytest.mark.parametrize(
+    "changed", ["launch", "launch_view", "flops", "stretch", "row", "group", "moved", "matrix", "packed"]
+)
 @pytest.mark.parametrize("factor", [0.4, 2.5])
 def test_the_fit_finds_the_prices_of_a_machine(changed: str, factor: float) -> None:
     usual = CostModel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
@@ -70,18 +71,45 @@ def test_a_quantized_weight_stays_one(per_channel: bool) -> None:
     assert [n.op for n in graph.nodes].count("DequantizeLinear") == 3
 
 
-def test_what_stands_before_a_quantized_product() -> None:
-    found = explain(quantized(STATIC, False), Options(user_inputs=["user_x"]))
-    assert any("multiplies integers" in left.reason for left in found.leftovers)
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_integers_are_multiplied_in_halves_to_the_last_bit(per_channel: bool) -> None:
+    """As ONNX Runtime multiplies them with its own optimizations on."""
+    original = quantized(STATIC.replace("float[B,32] y", "uint8[B,32] hq"), per_channel)
+    del original.graph.node[-1]
+    result = optimize(original, ["user_x"])
+    assert [a.rule for a in result.applied].count("quantized-product") == 1
+    random = np.random.default_rng(1)
+    user, item = (random.normal(size=(rows, width)).astype(np.float32) for rows, width in ((1, 48), (200, 16)))
+    expected = running(original, {"user_x": user.repeat(200, axis=0), "item_x": item})
+    np.testing.assert_array_equal(running(result.model, {"user_x": user, "item_x": item}), expected)
+
+
+def running(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, feeds)[0])
+
+
+def of_floats(op: str, per_channel: bool) -> onnx.ModelProto:
+    """Only the weight is quantized."""
+    model = quantized(STATIC.replace("xq = Q", "xo = Q").replace("(xq, sx, zx)", "(xo, sx, zx)"), per_channel)
+    for node in model.graph.node:
+        if node.op_type == "MatMul":
+            node.op_type, node.input[0] = op, "x"
+    return model
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_halves_of_a_quantized_weight_are_quantized(per_channel: bool) -> None:
+    result = optimize(of_floats("Gemm", per_channel), ["user_x"])
+    assert [a.rule for a in result.applied].count("split-product") == 1
+    weights = {tuple(t.dims) for t in result.model.graph.initializer if t.data_type == TensorProto.INT8}
+    assert {(48, 32), (16, 32)} <= weights
 
 
 def test_why_a_quantized_weight_is_not_split() -> None:
-    model = quantized(STATIC.replace("xq = Q", "xo = Q").replace("(xq, sx, zx)", "(xo, sx, zx)"), False)
-    for node in model.graph.node:
-        if node.op_type == "MatMul":
-            node.input[0] = "x"
-    found = explain(model, Options(user_inputs=["user_x"]))
-    assert any("integer product" in one.reason for one in found.refused)
+    """ONNX Runtime rounds what it multiplies by such a weight, unless the product is a Gemm."""
+    found = explain(of_floats("MatMul", True), Options(user_inputs=["user_x"]))
+    assert any("block by block" in one.reason for one in found.refused)
 
 
 def test_a_scale_that_is_found_while_it_runs_is_a_barrier() -> None:

@@ -17,7 +17,7 @@ from mari_onnx.calibration.samples import Sample, microseconds, samples
 from mari_onnx.ir import read_graph
 from mari_onnx.rewrite.cost import CostModel, node_cost
 
-RATES = ("flops", "entries", "moved")
+RATES = ("flops", "entries", "moved", "packed")
 """Prices that are so much per microsecond; the others are microseconds."""
 PRICES = ("launch", "launch_view", "matrix", "stretch", "row", "group", "copy", *RATES)
 DRAWN = 0.01

@@ -51,6 +51,10 @@ def samples() -> Iterator[Sample]:
             f"{rows} products",
             f"float[{rows},16,8] x, float[{rows},8,16] w) => (float[{rows},16,16] y) {{ y = MatMul(x, w) }}",
         )
+        yield _sample(
+            f"{rows} large products",
+            f"float[{rows},4,64] x, float[{rows},64,64] w) => (float[{rows},4,64] y) {{ y = MatMul(x, w) }}",
+        )
         wide = f"float[{rows},50,8]"
         yield _sample(
             f"{rows} x 50 stretches", f"float[{rows},1,8] x, float[1,50,8] z) => ({wide} y) {{ y = Add(x, z) }}"

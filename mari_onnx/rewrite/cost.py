@@ -17,8 +17,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Node
-
-Sizes = tuple[int, ...]
+from mari_onnx.rewrite.arithmetic import ATTENTION, FLOPS, MATRICES, Sizes, rearranged_entries, scores
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class CostModel:
         launch_view: Microseconds to start one that only renames sizes (Reshape and the like share memory).
         flops: Floating-point operations per microsecond in matrix products.
         matrix: Microseconds for each matrix of a batched product beyond the first.
+        packed: Entries of its right operand, per microsecond, that are put in order before.
         entries: Entries per microsecond in elementwise arithmetic.
         stretch: Microseconds for each stretch of entries over which no operand starts to repeat.
         row: Microseconds for each row that is normalised (Softmax, LayerNormalization).
@@ -53,6 +53,7 @@ class CostModel:
     row: float = 0.03
     group: float = 0.16
     copy: float = 0.0025
+    packed: float = 6_000.0
     moved: float = 50_000.0
 
     def sizes(self, fact: Fact | None) -> Sizes | None:
@@ -83,90 +84,8 @@ WEIGHTS: Mapping[str, float] = {
 DEAR_STRETCHES: Mapping[str, float] = {"Where": 2.0}
 """How much longer a stretch takes than in an addition."""
 
-SELF_ATTENTION = "com.microsoft.Attention"
-ATTENTION = ("Attention", "com.microsoft.MultiHeadAttention", SELF_ATTENTION)
-
 NARROWEST = 16
 """A matrix product takes as long for fewer columns as for so many."""
-
-
-def _matmul(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    first = inputs[0] or (1,)
-    return 2.0 * math.prod(output) * (first[-1] if first else 1)
-
-
-def _gemm(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    first = inputs[0] or (1, 1)
-    return 2.0 * math.prod(output) * first[0 if node.attrs.get("transA") else 1]
-
-
-def _conv(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    return 2.0 * math.prod(output) * math.prod((inputs[1] or (1, 1))[1:])
-
-
-def _recurrent(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    steps, batch, _ = inputs[0] or (1, 1, 1)
-    return 2.0 * steps * batch * (math.prod(inputs[1] or (1,)) + math.prod(inputs[2] or (1,)))
-
-
-def _einsum(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    terms = str(node.attrs["equation"]).replace(" ", "").split("->")[0].split(",")
-    letters: dict[str, int] = {}
-    for term, sizes in zip(terms, inputs, strict=True):
-        for letter, size in zip(reversed(term.replace("...", "")), reversed(sizes or ()), strict=False):
-            letters[letter] = max(letters.get(letter, 1), size)
-    return 2.0 * math.prod(letters.values()) if len(terms) > 1 else 0.0
-
-
-def _attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    query, key = inputs[0] or (1, 1), inputs[1] or (1, 1)
-    return 2.0 * (math.prod(query) + math.prod(output)) * key[-2]
-
-
-def _self_attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    """The projection of the rows, and what they find in each other."""
-    rows, weight = inputs[0] or (1, 1, 1), inputs[1] or (1, 1)
-    width = (weight[-1] - output[-1]) / 2
-    return 2.0 * (math.prod(rows) * weight[-1] + math.prod(rows[:2]) * rows[1] * (width + output[-1]))
-
-
-def _scores(node: Node, inputs: Sequence[Sizes | None]) -> tuple[int, int, int]:
-    """How many products of queries with keys attention has, one for each head, and the sizes of each."""
-    query, *others = inputs
-    key = others[0] if others else None
-    if query is None or len(query) < 3:
-        return 1, 1, 1
-    heads = int(node.attrs.get("num_heads", node.attrs.get("q_num_heads", 1)))
-    if len(query) == 5 or key is None or node.kind == SELF_ATTENTION:
-        return query[0] * heads, query[1], query[1]  # of queries, keys and values that lie together
-    keys = key[1] if len(key) == 5 else key[-2] if len(key) > 1 else 1
-    return query[0] * (query[1] if len(query) == 4 else heads), query[-2], keys
-
-
-def _attention_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
-    """Two products for each sample and head."""
-    return 2 * _scores(node, inputs)[0]
-
-
-FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
-    "MatMul": _matmul,
-    "MatMulInteger": _matmul,
-    "Gemm": _gemm,
-    "Conv": _conv,
-    "RNN": _recurrent,
-    "GRU": _recurrent,
-    "LSTM": _recurrent,
-    "Einsum": _einsum,
-    "Attention": _attention,
-    "com.microsoft.MultiHeadAttention": _attention,
-    SELF_ATTENTION: _self_attention,
-    "com.microsoft.DynamicQuantizeMatMul": _matmul,
-    "com.microsoft.MatMulIntegerToFloat": _matmul,
-    "com.microsoft.MatMulNBits": _matmul,
-    "QLinearMatMul": _matmul,
-    "com.microsoft.QGemm": _gemm,
-}
-"""Arithmetic of the operators that do most of it."""
 
 
 def node_flops(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
@@ -211,7 +130,7 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
 def _softmax_inside(node: Node, model: CostModel, inputs: Sequence[Sizes | None]) -> float:
     if node.kind not in ATTENTION:
         return 0.0
-    count, queries, keys = _scores(node, inputs)
+    count, queries, keys = scores(node, inputs)
     return WEIGHTS["Softmax"] * count * queries * keys / model.entries + count * queries * model.row
 
 
@@ -220,61 +139,28 @@ def _products(
 ) -> float:
     """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
     each = node_flops(node, facts, model) / model.flops
-    moved = _rearranged_entries(node, inputs, output) * model.copy * REARRANGED if node.op == "Einsum" else 0.0
+    moved = rearranged_entries(node, inputs, output) * model.copy * REARRANGED if node.op == "Einsum" else 0.0
     matrices = MATRICES[node.kind](node, inputs, output) if node.kind in MATRICES else 1
     if matrices > 1:
-        return moved + 2 * each + (matrices - 1) * model.matrix
+        return moved + each + (matrices - 1) * (model.matrix + _packed_entries(inputs, output, matrices) / model.packed)
     columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
     return moved + each * max(1.0, NARROWEST / max(columns, 1))
+
+
+def _packed_entries(inputs: Sequence[Sizes | None], output: Sizes, matrices: int) -> float:
+    """Entries of each right operand that are put in order first, which one row does not need."""
+    right = inputs[1] if len(inputs) > 1 else None
+    if right is None or (len(output) > 1 and output[-2] == 1):
+        return 0.0
+    return math.prod(right) / matrices
 
 
 def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
     return max([output, *(s for s in inputs if s is not None)], key=math.prod)
 
 
-def _matmul_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
-    """How many products a MatMul runs: one where the right operand is a single matrix."""
-    right = inputs[1] if len(inputs) > 1 else None
-    if right is None or math.prod(right[:-2]) == 1:
-        return 1
-    return math.prod(output[:-2])
-
-
 REARRANGED = 0.4
 """What an entry costs that an Einsum puts in another place, in contiguous pieces copied."""
-
-
-def _rearranged_entries(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
-    """Entries of operands and result that are not in the order of a batched product: axes of both, left, right."""
-    left, _, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != 2 or "." in left:
-        return 0
-    first, second = terms
-    both = [a for a in first if a in second and a in result]
-    summed = [a for a in first if a in second and a not in result]
-    own, other = [a for a in first if a not in second], [a for a in second if a not in first]
-    orders = ((first, [*both, *own, *summed]), (second, [*both, *summed, *other]), (result, [*both, *own, *other]))
-    sizes = [*(s or () for s in inputs), output]
-    return sum(math.prod(s) for (term, order), s in zip(orders, sizes, strict=True) if list(term) != order)
-
-
-def _einsum_matrices(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
-    """One product for each combination of what both operands and the result have in common."""
-    left, _, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
-    terms = left.split(",")
-    sizes = dict(zip(result, output, strict=False))
-    if len(terms) != 2 or "." in left:
-        return 1
-    return math.prod(size for letter, size in sizes.items() if letter in terms[0] and letter in terms[1])
-
-
-MATRICES: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], int]] = {
-    "MatMul": _matmul_matrices,
-    "Einsum": _einsum_matrices,
-    **dict.fromkeys(ATTENTION, _attention_matrices),
-}
-"""Operators that run a product for each of many small matrices."""
 
 
 def _stretches(inputs: Sequence[Sizes], output: Sizes) -> int:

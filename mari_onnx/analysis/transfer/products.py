@@ -16,8 +16,8 @@ def matmul(call: Call) -> Claim:
     left, right = call.fact(0), call.fact(1)
     if left.rank is None or right.rank is None:
         return call.opaque(UNKNOWN_RANK)
-    if any(f.shape not in ((), (1,)) for i, f in call.given() if i > 1):
-        return call.opaque("its zero points are not one per tensor")
+    if any(f.shape not in ((), (1,)) and not _is_by_column(i, f, right) for i, f in call.given() if i > 1):
+        return call.opaque("its zero points are neither one per tensor nor one per column of a weight")
     parameters = call.only([0, 1], "a zero point")
     if parameters:
         return parameters
@@ -35,6 +35,11 @@ def matmul(call: Call) -> Claim:
     if columns and right.axis is not None:
         return call.opaque(TWO_AXES) if left.axis is not None else call.moved(right.axis.at(rank - 1))
     return _batched(call, (left, right), rank)
+
+
+def _is_by_column(index: int, zero: Fact, right: Fact) -> bool:
+    """Whether the input of MatMulInteger is a zero point for each column of a right operand without candidates."""
+    return index == 3 and zero.rank == 1 and right.axis is None
 
 
 def _batched(call: Call, operands: tuple[Fact, Fact], rank: int) -> Claim:

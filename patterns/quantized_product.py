@@ -1,0 +1,153 @@
+"""A product of integers that stand for floats, over a Concat of user and item parts::
+
+    MatMul( DQ(Q(Concat(u, i))), DQ(W) )   ->   s * float( MatMulInteger(Q(i), W_i) + MatMulInteger(Q(u), W_u) )
+
+    Q([u, i]) W = Q(u) W_u + Q(i) W_i, in integers
+
+with ``s`` the product of both scales. Integers add up to the same in any order, so a sum that is rounded to an integer
+again (``QuantizeLinear`` behind the product) comes out as it did: its scale is then part of ``s``, as ONNX Runtime
+has it. A bias that is an integer is added to the user's half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, weight_rows
+from mari_onnx.patterns._quantized import BYTES, Quantized, is_single, quantized
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+PRODUCTS = frozenset({"MatMul", "Gemm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """A product to split.
+
+    Attributes:
+        left: What the left operand was made of.
+        parts: Its parts, floats or integers.
+        rounding: Makes integers of the parts, where they are floats.
+        right: What the weight was made of.
+        turned: Whether the weight's columns are summed over.
+        bias: Integers to add, or nothing.
+    """
+
+    left: Quantized
+    parts: Parts
+    rounding: Node | None
+    right: Quantized
+    turned: bool
+    bias: str
+
+
+class QuantizedProduct(Rule[Integers]):
+    """Splits a product of integers into a user half and an item half."""
+
+    name = "quantized-product"
+    algebra = "Q([u, i]) W = Q(u) W_u + Q(i) W_i"
+    exactness = Exactness.REASSOCIATING
+    ops = PRODUCTS | {"QuantizeLinear"}
+
+    def match(self, node: Node, at: Workspace) -> Integers | None:
+        if node.op in PRODUCTS:
+            rounded = _rounded(node, at)
+            return _integers(node, at) if rounded is None else None
+        product = at.graph.producer(node.inputs[0])
+        if product is None or product.domain or product.op not in PRODUCTS or _rounded(product, at) is not node:
+            return None
+        return _integers(product, at)
+
+    def rewrite(self, node: Node, found: Integers, at: Workspace) -> Sequence[str]:
+        item, user = (_half(found, once, at) for once in (False, True))
+        if found.bias:
+            user = at.emit("Add", [user, found.bias])
+        total = at.emit("Cast", [at.emit("Add", [item, one_row(user, at)])], to=onnx.TensorProto.FLOAT)
+        scale = np.squeeze(_constant(found.left.scale, at)) * _constant(found.right.scale, at)
+        if node.op in PRODUCTS:
+            return [at.emit("Mul", [total, at.weight(scale.astype(np.float32), "mari/scale")])]
+        # In this order of operations ONNX Runtime rounds, too; the result is the same to the last bit.
+        fine = (scale / np.squeeze(_constant(node.inputs[1], at))).astype(np.float32)
+        scaled = at.emit("Mul", [total, at.weight(fine, "mari/scale")])
+        one = at.weight(np.array(1, np.float32), "mari/one")
+        return [at.emit("QuantizeLinear", [scaled, one, *node.inputs[2:]], **dict(node.attrs))]
+
+
+def _rounded(product: Node, at: Workspace) -> Node | None:
+    """What makes integers of a product again, with one scale, where nothing else reads it."""
+    readers = at.graph.consumers(product.output)
+    if len(readers) != 1 or at.graph.is_output(product.output):
+        return None
+    (reader,) = readers
+    plain = reader.op == "QuantizeLinear" and not reader.domain and set(reader.attrs) <= {"axis", "saturate"}
+    if not plain or not at.is_weight(reader.inputs[1]) or not is_single(reader.inputs[1], at):
+        return None
+    return reader
+
+
+def _integers(node: Node, at: Workspace) -> Integers | None:
+    """The operands of a product of integers, where the left one joins parts of both sides."""
+    left, right = (quantized(v, at) for v in node.inputs[:2])
+    if left is None or right is None or at.fact(node.output).dtype != onnx.TensorProto.FLOAT:
+        return None
+    if not is_single(left.scale, at) or any(at.fact(q.integers).dtype not in BYTES for q in (left, right)):
+        return None
+    if not at.is_weight(right.integers) or at.fact(right.integers).rank != 2:
+        return None
+    turned = bool(node.attrs.get("transB", 0))
+    scaled = any(node.attrs.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    along_columns = is_single(right.scale, at) or right.axis == 1 - turned
+    if scaled or node.attrs.get("transA", 0) or not along_columns:
+        return None
+    bias = _bias(node, left, right, at)
+    rounding, parts = _parts(left, at)
+    if bias is None or parts is None or parts.axis != parts.rank - 1:
+        return None
+    return Integers(left, parts, rounding, right, turned, bias)
+
+
+def _parts(left: Quantized, at: Workspace) -> tuple[Node | None, Parts | None]:
+    """The parts of an operand and what makes integers of them, if they are not integers already."""
+    rounding = at.graph.producer(left.integers)
+    if rounding is None or rounding.op != "QuantizeLinear" or rounding.domain:
+        return None, mixed_parts(left.integers, at)
+    single = all(at.is_weight(v) and is_single(v, at) for v in rounding.inputs[1:] if v)
+    return rounding, mixed_parts(rounding.inputs[0], at) if single else None
+
+
+def _bias(node: Node, left: Quantized, right: Quantized, at: Workspace) -> str | None:
+    """The integers that are added, nothing where there are none, ``None`` where they are of another scale."""
+    if not node.has_input(2):
+        return ""
+    bias = quantized(node.inputs[2], at)
+    if bias is None or at.fact(bias.integers).dtype != onnx.TensorProto.INT32 or not at.is_weight(bias.integers):
+        return None
+    expected = np.squeeze(_constant(left.scale, at)) * _constant(right.scale, at)
+    same = np.allclose(_constant(bias.scale, at), expected, rtol=1e-5, atol=0)
+    plain = not bias.zero or not _constant(bias.zero, at).any()
+    return bias.integers if same and plain else None
+
+
+def _half(found: Integers, once: bool, at: Workspace) -> str:
+    """The sum of products of integers over the parts that are computed once, or over the others."""
+    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
+    value = joined([v for v, _, _ in chosen], found.parts.axis, at)
+    if found.rounding is not None:
+        value = at.emit("QuantizeLinear", [value, *found.rounding.inputs[1:]], **dict(found.rounding.attrs))
+    pieces = [(start, size) for _, start, size in chosen]
+    weight = weight_rows(found.right.integers, int(found.turned), pieces, at)
+    if found.turned:
+        weight = at.cached_weight(("turned", weight), lambda: _constant(weight, at).T.copy(), f"{weight}/turned")
+    return at.emit("MatMulInteger", [value, weight, found.left.zero, found.right.zero])
+
+
+def _constant(value: str, at: Workspace) -> np.ndarray:
+    array = at.constant(value)
+    assert array is not None
+    return array
