@@ -37,8 +37,10 @@ from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
+from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
+from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.scaled_product import ScaledProduct
 from mari_onnx.patterns.scaled_rows import ScaledRows
@@ -96,6 +98,8 @@ RULES: tuple[Rule[Any], ...] = (
     LateLookup(),
     CandidateRows(),
     BatchedMatMul(),
+    ProductSum(),
+    RowIntoProduct(),
     RegroupSum(),
     SumIntoBias(),
     MergeProducts(),

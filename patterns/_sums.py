@@ -1,0 +1,53 @@
+"""Sums of more than two values, as a tree of Adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, substitute
+from mari_onnx.patterns._parts import one_row
+from mari_onnx.rewrite.workspace import Workspace
+
+DEEPEST = 3
+"""How many sums are looked into, one inside the other."""
+
+
+def is_private(value: str, at: Workspace) -> bool:
+    """Whether a value has one reader and is no output."""
+    return len(at.graph.consumers(value)) == 1 and not at.graph.is_output(value)
+
+
+def _is_read_here(whole: str, at: Workspace) -> bool:
+    """Whether a value has one reader, which may read what it is the repetition of instead."""
+    value = one_row(whole, at)
+    return is_private(value, at) and (value == whole or len(at.graph.consumers(whole)) <= 1)
+
+
+def is_summand(value: str, at: Workspace) -> bool:
+    """Whether a value is only there to be added to something."""
+    return is_private(value, at) and all(n.op == "Add" and not n.domain for n in at.graph.consumers(value))
+
+
+def terms_of(node: Node, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
+    """What an Add adds up, where nothing else reads the sums in between; for one candidate where that is enough."""
+    for whole in node.inputs:
+        value = one_row(whole, at)
+        inner = at.graph.producer(value)
+        if inner is None or inner.op != "Add" or inner.domain or not depth or not _is_read_here(whole, at):
+            yield value
+        else:
+            yield from terms_of(inner, at, depth - 1)
+
+
+def added(largest: str, others: Sequence[str], at: Workspace) -> str:
+    """A value with others added to it, the smallest of those first."""
+    if not others:
+        return largest
+    smallest_first = sorted((one_row(v, at) for v in others), key=lambda v: _entries(v, at))
+    return at.emit("Add", [largest, reduce(lambda a, b: at.emit("Add", [a, b]), smallest_first)])
+
+
+def _entries(value: str, at: Workspace) -> int:
+    return int(product(substitute(d, 512, 32) for d in at.fact(value).shape or ()))
