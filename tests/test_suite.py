@@ -112,6 +112,18 @@ def test_a_run(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("benchmarks.md\n")
 
 
+def test_graphs_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "find_spec", lambda name: object())
+    chosen = ["--only", "by-hand", "--models", "d[il]*_dyn", "--seconds", "0.01", "--out", str(tmp_path)]
+    assert suite.main([str(catalog.FOLDER), *chosen]) == 0
+    rows = json.loads((tmp_path / "benchmarks" / "figures.json").read_text())["by-hand"]["rows"]
+    assert {row["model"] for row in rows} == {"din_dyn", "dlrm_dyn"}
+    assert all({"vanilla", "full", "by hand"} <= set(row["times"]) for row in rows)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| full over by hand | full over by hand, otherwise |" in text
+    assert "din_dyn, by hand, otherwise: padding cut off" in text
+
+
 def test_the_layouts_are_compared_in_one_run():
     contest = studies._layouts(SMALL)
     assert list(contest.models) == ["one-shot", "full", "neat, vanilla", "neat, full", "by piece"]

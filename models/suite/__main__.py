@@ -19,11 +19,13 @@ from mari_onnx.benchmark import providers
 from mari_onnx.benchmark.run import CANDIDATES, SECONDS, Settings, make_settings
 from mari_onnx.errors import MariError
 from models import catalog
+from models.suite.by_hand import by_hand
 from models.suite.figures import read, write
 from models.suite.industrial import industrial
 from models.suite.studies import STUDIES
 
-SECTIONS = ("industrial", *STUDIES)
+OF_EXPORTS = ("industrial", "by-hand")
+SECTIONS = (*OF_EXPORTS, *STUDIES)
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -32,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m models.suite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="exports; needed for `industrial`")
+    result.add_argument(
+        "folder", nargs="?", type=Path, metavar="FOLDER", help=f"exports; for {' and '.join(OF_EXPORTS)}"
+    )
     result.add_argument("--only", metavar="SECTION[,SECTION]", help=f"of {', '.join(SECTIONS)}; the others stay")
     result.add_argument("--models", default="*", metavar="GLOB", help="exports to take, such as 'd*_dyn'")
     result.add_argument("--candidates", default=",".join(map(str, CANDIDATES)), help="for `industrial`")
@@ -53,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec("matplotlib") is None:
         command.error("the plots need matplotlib: pip install 'mari-onnx[plot]'")
     models = []
-    if "industrial" in chosen:
+    if wanting := [section for section in OF_EXPORTS if section in chosen]:
         if args.folder is None:
-            command.error("the section `industrial` needs a FOLDER of exports")
+            command.error(f"the section `{wanting[0]}` needs a FOLDER of exports")
         models = [m for m in catalog.exported(args.folder) if fnmatch.fnmatch(m.name, args.models)]
         if not models:
             command.error(f"there are no exports in {args.folder}; python -m models.export writes them")
@@ -84,9 +88,9 @@ def _run(settings: Settings, chosen: Sequence[str], models: Sequence[catalog.Exp
             with tempfile.TemporaryDirectory(prefix="mari-onnx-suite-") as scratch:
                 for sections[section] in industrial(settings, models, Path(scratch)):
                     write(kept, sections)
-        else:
-            sections[section] = STUDIES[section](settings)
-            write(kept, sections)
+            continue
+        sections[section] = by_hand(settings, models) if section == "by-hand" else STUDIES[section](settings)
+        write(kept, sections)
     document.write(sections, out, name)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mari_onnx.benchmark.report import FLOOR, FULL, ONE_SHOT, VANILLA
 from models.suite import charts, rivals
+from models.suite.by_hand import BY_HAND, OTHERWISE
 from models.suite.figures import Figures, Section, geometric_mean
 from models.suite.studies import FROM_NEAT, NEAT, NOMINAL, PIECEWISE
 
@@ -69,6 +70,8 @@ def write(sections: Mapping[str, Section], folder: Path, name: str) -> None:
     parts = [HEAD]
     if "industrial" in sections:
         parts += _industrial(sections["industrial"], plots)
+    if sections.get("by-hand") and sections["by-hand"].rows:
+        parts += _by_hand(sections["by-hand"])
     for study in STUDIES:
         if study in sections:
             parts += _study(study, sections[study], plots)
@@ -98,6 +101,20 @@ def _study(name: str, section: Section, plots: Path) -> Iterator[str]:
     yield f"## {title}\n\n{_wrapped(text)}\n\n{where}\n"
     yield table(columns, section.rows)
     yield f"![{title}]({plots.name}/{name}.svg)\n"
+    yield from _notes(section)
+
+
+def _by_hand(section: Section) -> Iterator[str]:
+    sides = [side for side in (*SIDES, BY_HAND, OTHERWISE) if any(side in row.times for row in section.rows)]
+    columns: list[tuple[str, Cell]] = [("model", _name), ("candidates", lambda row: str(row.candidates))]
+    columns += [(side, _milliseconds(side)) for side in sides]
+    columns += [(f"full over {side}", _between(FULL, side)) for side in sides if side in (BY_HAND, OTHERWISE)]
+    text = (
+        "Graphs written by hand for four of the exports, as well as we can (`models/references`); two of them in "
+        "another way as well, which pays for some requests only, or takes more than algebra."
+    )
+    yield f"## Against graphs written by hand\n\n{_wrapped(text)}\n\nMilliseconds, {section.machine}.\n"
+    yield table(columns, section.rows)
     yield from _notes(section)
 
 
