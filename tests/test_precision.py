@@ -254,3 +254,21 @@ def test_barriers_are_named(tool: str, reason: str, tmp_path: Path) -> None:
     TOOLS[tool](meta, tmp_path / "quantized.onnx")
     found = explain(tmp_path / "quantized.onnx", Options(user_inputs=users_of(meta)))
     assert any(reason in left.reason for left in found.leftovers)
+
+
+def test_halves_in_half_precision_are_added_in_single_precision(tmp_path: Path) -> None:
+    """ONNX Runtime computes in 32 bits on a processor, and nothing between the halves asks for a rounding."""
+    text = "x = Concat<axis=1>(user, item) y = MatMul(x, w)"
+    text = f"g (float16[B,96] user, float16[B,16] item) => (float16[B,8] y) {{ {text} }}"
+    model = model_of(text, w=RANDOM.normal(size=(112, 8)).astype(np.float16))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "saved.onnx")
+    result = optimize(model, ["user"]).model
+    onnxruntime.InferenceSession(result.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    saved = onnx.load(tmp_path / "saved.onnx").graph
+    makers = {v: n for n in saved.node for v in n.output}
+    (item_half,) = [n for n in saved.node if n.op_type == "Gemm"]
+    user_half = makers[item_half.input[2]]
+    assert user_half.op_type == "MatMul"
+    assert makers[user_half.input[0]].op_type == "Cast"
