@@ -26,6 +26,7 @@ from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
+from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_repeat import LateRepeat
@@ -95,6 +96,7 @@ RULES: tuple[Rule[Any], ...] = (
     Broadcast(),
     LateRepeat(),
     SharedRows(),
+    FlatLookup(),
     LateLookup(),
     CandidateRows(),
     BatchedMatMul(),
