@@ -17,6 +17,7 @@ from onnx import TensorProto
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.proto import captured, subgraphs
+from mari_onnx.opsets import with_operator_sets
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
 
@@ -60,6 +61,7 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
         path = Path(source)
         loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
     _check_text(loaded)
+    loaded = replace(loaded, model=with_operator_sets(loaded.model, MIN_OPSET))
     _check_opset(loaded)
     _check_constants(loaded)
     _check_external_data(loaded)

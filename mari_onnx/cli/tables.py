@@ -57,6 +57,8 @@ def factor(before: float, after: float) -> str:
         return ""
     if not after:
         return "all gone"
+    if not before:
+        return "new"
     return f"{before / after:.3g}x less" if after < before else f"{after / before:.3g}x more"
 
 

@@ -19,15 +19,38 @@ SIZES_RULE = "sizes"
 
 
 def settle_sizes(workspace: Workspace) -> None:
-    """Replaces every value whose entries are known, where something other than such a value is made of it."""
+    """Replaces every value whose entries are known, where something other than such a value is made of it.
+
+    Values without entries are constants as well: ONNX Runtime 1.31 takes an Expand to a constant size of 0 for one that
+    does nothing.
+    """
     for node in workspace.graph.sorted_nodes():
         if node not in workspace.graph or node.domain:
             continue
-        if node.op == "Reshape" and _has_open_target(node, workspace):
+        if _is_empty(node, workspace):
+            _make_empty(node, workspace)
+        elif node.op == "Reshape" and _has_open_target(node, workspace):
             _close_target(node, workspace)
         elif len(node.outputs) == 1 and _is_frontier(node, workspace):
             _build(node, workspace)
     workspace.settle()
+
+
+def _is_empty(node: Node, workspace: Workspace) -> bool:
+    """Whether all that a node makes is known to have no entries."""
+    facts = [workspace.fact(v) for v in node.outputs if v]
+    if node.captures or any(map(workspace.graph.is_pinned, node.outputs)) or not all(f.dtype for f in facts):
+        return False
+    shapes = [f.shape for f in facts]
+    return all(s is not None and 0 in s and all(isinstance(d, int) for d in s) for s in shapes) and bool(shapes)
+
+
+def _make_empty(node: Node, workspace: Workspace) -> None:
+    workspace.working_for(node, SIZES_RULE)
+    facts = [workspace.fact(v) if v else Fact() for v in node.outputs]
+    kinds = [onnx.helper.tensor_dtype_to_np_dtype(f.dtype) for f in facts]
+    values = [workspace.weight(np.empty(f.shape or (), k)) for f, k in zip(facts, kinds, strict=True)]
+    workspace.replace(node, values)
 
 
 def _has_open_target(node: Node, workspace: Workspace) -> bool:

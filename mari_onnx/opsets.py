@@ -1,0 +1,76 @@
+"""The operator sets that a model imports, made to say what its nodes need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+
+from mari_onnx.ir.proto import subgraphs
+
+DEFAULT = ("", "ai.onnx")
+ASSUMED = {"com.microsoft": 1}
+"""Operator sets of one version alone, which ONNX Runtime knows without an import."""
+
+
+def with_operator_sets(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
+    """The model with the imports it lacks, and a newer ai.onnx set where all its operators are the same there.
+
+    Converters leave the import out where only other sets are used (trees in ai.onnx.ml) or forget it (tf2onnx inside
+    loops), and name the oldest set that will do.
+
+    Args:
+        model: Never changed.
+        oldest: The least version of the ai.onnx set to come out with.
+
+    Returns:
+        The model itself where nothing is missing, or where nothing helps.
+    """
+    nodes = list(_all_nodes(model.graph))
+    imported = {o.domain: o.version for o in model.opset_import}
+    domains = {n.domain for n in nodes}
+    missing = {d: v for d, v in ASSUMED.items() if d in domains and d not in imported}
+    default = next((imported[d] for d in DEFAULT if d in imported), None)
+    if default is None and domains.isdisjoint(DEFAULT):
+        missing[""] = max(_newest_of(model.ir_version), oldest)
+    elif default is not None and default < oldest and _same_operators(nodes, default, oldest):
+        missing[""] = oldest
+    return _importing(model, missing) if missing else model
+
+
+def _importing(model: onnx.ModelProto, versions: dict[str, int]) -> onnx.ModelProto:
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    kept = [o for o in model.opset_import if not ("" in versions and o.domain in DEFAULT)]
+    del result.opset_import[:]
+    result.opset_import.extend([*kept, *(onnx.helper.make_opsetid(d, v) for d, v in versions.items())])
+    needed = onnx.helper.find_min_ir_version_for(
+        [o for o in result.opset_import if o.domain in (*DEFAULT, "ai.onnx.ml")], ignore_unknown=True
+    )
+    result.ir_version = max(model.ir_version, needed)
+    return result
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _all_nodes(inner)
+
+
+def _newest_of(ir_version: int) -> int:
+    """The newest ai.onnx set of the time of a version of the format, or of the installed onnx."""
+    known = [int(row[2]) for row in onnx.helper.VERSION_TABLE if int(row[1]) <= ir_version]
+    return min(max(known, default=1), onnx.defs.onnx_opset_version())
+
+
+def _same_operators(nodes: Iterable[onnx.NodeProto], old: int, new: int) -> bool:
+    try:
+        return all(
+            onnx.defs.get_schema(n.op_type, old, "").since_version
+            == onnx.defs.get_schema(n.op_type, new, "").since_version
+            for n in nodes
+            if n.domain in DEFAULT
+        )
+    except onnx.defs.SchemaError:
+        return False
