@@ -22,6 +22,7 @@ from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_order import ConcatOrder
 from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
+from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.experts import Experts
@@ -89,6 +90,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatLayout(),
     ConcatRowwise(),
     ConcatReduce(),
+    ConcatScaler(),
     ConcatLayernorm(),
     ConcatGroupnorm(),
     WeightedSum(),

@@ -1,4 +1,4 @@
-"""Types and shapes of what ONNX Runtime's own operators make; onnx knows those of ai.onnx alone.
+"""Types and shapes of what ONNX Runtime's own operators make, and those of ai.onnx.ml that onnx does not infer.
 
 Only what is used in rankers: one that is not listed is not known, and nothing is proven of it.
 """
@@ -105,7 +105,27 @@ def _attention(node: Node, inputs: Inputs) -> Known:
     return rows.dtype, (*rows.shape[:2], int(sizes[2]) if sizes else weights[-1] // 3)
 
 
-TYPES: Mapping[str, Rule] = {
+def _floats_like(node: Node, inputs: Inputs) -> Known:
+    return onnx.TensorProto.FLOAT, _fact(inputs, 0).shape
+
+
+def _targets(node: Node, inputs: Inputs) -> Known:
+    """A row of targets for each sample."""
+    shape = _fact(inputs, 0).shape
+    targets = int(node.attrs.get("n_targets", node.attrs.get("targets", 1)))
+    return UNKNOWN if shape is None or len(shape) != 2 else (onnx.TensorProto.FLOAT, (shape[0], targets))
+
+
+LEARNED: Mapping[str, Rule] = {
+    "ai.onnx.ml.Scaler": _floats_like,
+    "ai.onnx.ml.Normalizer": _floats_like,
+    "ai.onnx.ml.Imputer": _like(0),
+    "ai.onnx.ml.LinearRegressor": _targets,
+    "ai.onnx.ml.SVMRegressor": _targets,
+    "ai.onnx.ml.TreeEnsembleRegressor": _targets,
+}
+
+TYPES: Mapping[str, Rule] = {**LEARNED} | {
     f"{DOMAIN}.{op}": rule
     for op, rule in {
         "MultiHeadAttention": _multi_head_attention,

@@ -87,6 +87,10 @@ def _axis(axis: CandidateAxis | int | None) -> CandidateAxis | None:
     return CandidateAxis(axis) if isinstance(axis, int) else axis
 
 
+LEARNED = 3
+"""The version of ai.onnx.ml."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One operator on some operands; one that is not of ai.onnx has its domain in front."""
@@ -107,9 +111,8 @@ class Case:
         return tuple(f"x{k}" if o is not None else "" for k, o in enumerate(self.operands))
 
     def judge(self) -> Judge:
-        empty = helper.make_model(
-            helper.make_graph([], "g", [], []), opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10
-        )
+        imports = [helper.make_opsetid("", self.opset), helper.make_opsetid("ai.onnx.ml", LEARNED)]
+        empty = helper.make_model(helper.make_graph([], "g", [], []), opset_imports=imports, ir_version=10)
         return Judge(Graph(empty, self.opset, {}, {}, {}, []), Inputs({}, {}, self.batch))
 
     def facts(self) -> tuple[Fact, ...]:
@@ -143,7 +146,11 @@ class Case:
         ]
         outputs = [onnx.ValueInfoProto(name=f"y{k}") for k in range(self.outputs)]
         graph = helper.make_graph([node], "g", inputs, outputs)
-        versions = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
+        versions = [
+            helper.make_opsetid("", self.opset),
+            helper.make_opsetid("com.microsoft", 1),
+            helper.make_opsetid("ai.onnx.ml", LEARNED),
+        ]
         model = helper.make_model(graph, opset_imports=versions, ir_version=10)
         return list(Runner(model)(given))
 

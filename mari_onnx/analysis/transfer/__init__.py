@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mari_onnx.analysis.transfer import contrib, elementwise, lookups, products, recurrent, reductions, samples, shaping
+from mari_onnx.analysis.transfer import (
+    contrib,
+    elementwise,
+    learned,
+    lookups,
+    products,
+    recurrent,
+    reductions,
+    samples,
+    shaping,
+)
 from mari_onnx.analysis.transfer.call import Call, Change, Claim, Lane, Opaque, SetAttribute, SetEntry, SetInput, Table
 from mari_onnx.analysis.transfer.shaping import SIZING
 
@@ -15,6 +25,7 @@ TRANSFERS: Table = {
     **recurrent.TABLE,
     **samples.TABLE,
     **contrib.TABLE,
+    **learned.TABLE,
 }
 """Transfer function by operator."""
 
