@@ -31,6 +31,7 @@ from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_repeat import LateRepeat
+from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
@@ -97,6 +98,7 @@ RULES: tuple[Rule[Any], ...] = (
     FewTerms(),
     Broadcast(),
     LateRepeat(),
+    LateTranspose(),
     SharedRows(),
     FlatLookup(),
     LateLookup(),
