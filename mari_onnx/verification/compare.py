@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -132,10 +133,25 @@ def compare_arrays(
         return Comparison(None, f"type {actual.dtype} instead of {expected.dtype}")
     if expected.shape != actual.shape:
         return Comparison(None, f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+    keys = _keys_of_maps(expected)
+    if keys and keys == _keys_of_maps(actual):
+        return compare_arrays(_numbers_of_maps(expected), _numbers_of_maps(actual), tolerance)
     if expected.dtype.kind != "f":
         return _compare_exactly(expected, actual)
     fitting = tolerance.for_dtype(dtype or onnx.helper.np_dtype_to_tensor_dtype(expected.dtype))
     return _compare_floats(_double(expected), _double(actual), fitting, truth, noise)
+
+
+def _keys_of_maps(array: Array) -> list[Any]:
+    """The keys of an output that is a list of maps of floats, all with the same keys (ZipMap); none for another."""
+    maps = array.ravel().tolist() if array.dtype == object else []
+    alike = all(isinstance(m, dict) and list(m) == list(maps[0]) for m in maps)
+    return list(maps[0]) if maps and alike and all(isinstance(v, float) for m in maps for v in m.values()) else []
+
+
+def _numbers_of_maps(array: Array) -> Array:
+    """A row of numbers for each map."""
+    return np.array([list(m.values()) for m in array.ravel().tolist()], np.float32)
 
 
 def _compare_exactly(expected: Array, actual: Array) -> Comparison:

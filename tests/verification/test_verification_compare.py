@@ -87,3 +87,19 @@ def test_scalars():
     one = np.array(1.0, np.float32)
     assert compare_arrays(one, one, STRICT).mismatch is None
     assert compare_arrays(one, np.array(2.0, np.float32), STRICT).mismatch is not None
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        ([{0: 0.25, 1: 0.75}, {0: 0.5, 1: 0.5}], True),
+        ([{0: 0.25, 1: 0.7500001}, {0: 0.5, 1: 0.5}], True),
+        ([{0: 0.25, 1: 0.76}, {0: 0.5, 1: 0.5}], False),
+        ([{0: 0.25, 2: 0.75}, {0: 0.5, 2: 0.5}], False),
+        ([{0: 0.25, 1: 0.75}], False),
+    ],
+)
+def test_maps_of_floats_are_compared_as_floats(found: list[dict[int, float]], same: bool) -> None:
+    expected = np.array([{0: 0.25, 1: 0.75}, {0: 0.5, 1: 0.5}], dtype=object)
+    result = compare_arrays(expected, np.array(found, dtype=object), Tolerance(1e-5, 1e-6))
+    assert (result.mismatch is None) == same
