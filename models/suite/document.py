@@ -132,7 +132,7 @@ def _industrial(section: Section, plots: Path) -> Iterator[str]:
     }
     charts.means(curves, plots / "candidates.svg")
     yield f"## Exports of industrial size\n\n{section.machine}.\n"
-    yield _summary(rows, nominal)
+    yield _summary(rows, [row for row in nominal if row.candidates == NOMINAL] or nominal)
     yield f"![all models]({plots.name}/industrial.svg)\n\n![over candidates]({plots.name}/candidates.svg)\n"
     yield f"At {NOMINAL} candidates (milliseconds), and *full* over vanilla at other numbers of candidates:\n"
     by_model = {(row.model, row.candidates): row for row in rows}

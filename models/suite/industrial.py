@@ -28,22 +28,26 @@ def industrial(settings: Settings, models: Sequence[catalog.Exported], scratch: 
     networks: dict[str, dict[str, tuple[float, float, float]]] = {}
     for model in models:
         settings.tell(model.name)
+        nominal = model.fixed_batch or NOMINAL
+        others = [size for size in settings.candidates if size != nominal and not model.fixed_batch]
         try:
             plain = optimized_sides(
                 model.path, Options(user_inputs=users(model), batches=(1, 7), seeds=1), lambda stage: None
             )
-            nominal = model.fixed_batch or NOMINAL
-            others = tuple(size for size in settings.candidates if size != nominal and not model.fixed_batch)
-            if others:
-                report = compare(plain, replace(settings, candidates=others))
-                rows += figures(report, model.name)
-            report = compare(_with_rivals(plain, model, scratch, notes), replace(settings, candidates=(nominal,)))
+            contests = [*((size, plain) for size in others), (nominal, _with_rivals(plain, model, scratch, notes))]
+        except MariError as error:
+            notes.append(f"{model.name}: {error}")
+            continue
+        for size, contest in contests:
+            try:
+                report = compare(contest, replace(settings, candidates=(size,)))
+            except MariError as error:  # the original may need more memory than there is
+                notes.append(f"{model.name}, {size} candidates: {error}")
+                continue
             where = where or place(report, settings.threads[0])
             notes += [f"{model.name}: {note}" for note in report.notes]
             (found,) = figures(report, model.name)
-            rows.append(_with_networks(found, model, settings, networks, scratch, notes))
-        except MariError as error:
-            notes.append(f"{model.name}: {error}")
+            rows.append(_with_networks(found, model, settings, networks, scratch, notes) if size == nominal else found)
         rows.sort(key=lambda row: (row.model, row.candidates))
         yield Section(where, tuple(rows), tuple(dict.fromkeys(notes)))
 
