@@ -28,7 +28,7 @@ demo: $(INSTALLED) ## optimize an exported ranker, verify it, show what changed 
 	$(BIN)/python -m mari_onnx.demo
 
 test: $(DEV) ## run the tests (ARGS='tests/patterns -k gemm' for some of them)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 fuzz: $(DEV) ## run the soundness tests on many more random graphs, different ones each time
 	$(BIN)/python -m pytest -n auto tests/soundness --hypothesis-profile=fuzz $(ARGS)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.soundness.node_cases import Tally, cases_by_operator, judge, trials
 
-CHUNK = 30
+CHUNK = 12
 """Cases per test, so that operators with many cases are spread over the workers."""
 
 
