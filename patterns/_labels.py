@@ -104,7 +104,7 @@ def _gemm(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Wor
 
 def _reduction(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
     rank = len(inputs[0])
-    axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+    axes = at.axes(node)
     if not axes:
         return None
     gone = {int(a) % rank for a in axes}

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import mixed_parts, parts_of
 from mari_onnx.patterns._repeats import source_of
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 MAX_TERMS = 16
 

@@ -14,20 +14,15 @@ DEEPEST = 3
 """How many sums are looked into, one inside the other."""
 
 
-def is_private(value: str, at: Workspace) -> bool:
-    """Whether a value has one reader and is no output."""
-    return len(at.graph.consumers(value)) == 1 and not at.graph.is_output(value)
-
-
 def _is_read_here(whole: str, at: Workspace) -> bool:
     """Whether a value has one reader, which may read what it is the repetition of instead."""
     value = one_row(whole, at)
-    return is_private(value, at) and (value == whole or len(at.graph.consumers(whole)) <= 1)
+    return at.graph.is_private(value) and (value == whole or len(at.graph.consumers(whole)) <= 1)
 
 
 def is_summand(value: str, at: Workspace) -> bool:
     """Whether a value is only there to be added to something."""
-    return is_private(value, at) and all(n.op == "Add" and not n.domain for n in at.graph.consumers(value))
+    return at.graph.is_private(value) and all(n.op == "Add" and not n.domain for n in at.graph.consumers(value))
 
 
 def terms_of(node: Node, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:

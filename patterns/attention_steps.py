@@ -18,12 +18,11 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._attention import PROJECTED, READERS, Steps, is_square
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import cut
 from mari_onnx.patterns._segments import segments_along
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 class AttentionSteps(Rule[Steps]):

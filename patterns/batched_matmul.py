@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns.broadcast import narrower
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -52,4 +52,4 @@ def _keeps_shape(node: Node, left: str, right: str, at: Workspace) -> bool:
     if not same(one[-1], other[-2]):
         return False
     found = (*broadcast([one[:-2], other[:-2]]), one[-2], other[-1])
-    return len(found) == len(after) and all(map(same, found, after))
+    return alike(found, after)

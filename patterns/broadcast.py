@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._repeats import fits, source_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -57,4 +57,4 @@ def _keeps_shape(node: Node, inputs: list[str], at: Workspace) -> bool:
     if node.op == "Gemm":
         return shapes[2] is not None and fits(shapes[2], after)
     found = broadcast([s for s in shapes if s is not None])
-    return len(found) == len(after) and all(map(same, found, after))
+    return alike(found, after)

@@ -18,11 +18,10 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 
 class ConcatLayernorm(Rule[Parts]):
@@ -36,7 +35,7 @@ class ConcatLayernorm(Rule[Parts]):
 
     def match(self, node: Node, at: Workspace) -> Parts | Refusal | None:
         parts = mixed_parts(node.inputs[0], at)
-        if parts is None or any(node.outputs[1:]) or at.fact(node.output).dtype not in FLOATS:
+        if parts is None or any(node.outputs[1:]) or at.fact(node.output).dtype not in PRECISE:
             return None
         if parts.axis != parts.rank - 1 or int(node.attrs.get("axis", -1)) % parts.rank != parts.axis:
             return None

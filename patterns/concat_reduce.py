@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -36,8 +37,6 @@ COMBINED = {
 
 IDEMPOTENT_ON_ONE = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"})
 """Reductions that leave a single entry as it is."""
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 MAX_CHAIN = 3
 """So many parts of the items with one entry are combined one by one; more of them are joined and reduced."""
@@ -63,7 +62,7 @@ class ConcatReduce(Rule[Reduced]):
         parts = mixed_parts(node.inputs[0], at)
         if parts is None or at.fact(node.output).dtype not in FLOATS:
             return None
-        axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+        axes = at.axes(node)
         if not axes:
             return None
         gone = {int(a) % parts.rank for a in axes}

@@ -105,7 +105,7 @@ def _is_within(parameter: str, along: int, parts: Parts, at: Workspace) -> bool:
 
 
 def _behind_reduction(node: Node, parts: Parts, at: Workspace) -> int | None:
-    axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+    axes = at.axes(node)
     if not axes:
         return None
     gone = {int(a) % parts.rank for a in axes}

@@ -14,16 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 VARIADIC = {"ReduceSum": "Sum", "ReduceMean": "Mean", "ReduceMax": "Max", "ReduceMin": "Min"}
 """The operator that does the same to whole tensors."""
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 MOST = 12
 """Entries; for more, a part for each is no gain."""
@@ -47,8 +45,8 @@ class FewTerms(Rule[Terms]):
 
     def match(self, node: Node, at: Workspace) -> Terms | None:
         fact = at.fact(node.inputs[0])
-        axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
-        if fact.shape is None or not axes or len(axes) != 1 or fact.dtype not in FLOATS or at.is_once(node.inputs[0]):
+        axes = at.axes(node)
+        if fact.shape is None or not axes or len(axes) != 1 or fact.dtype not in PRECISE or at.is_once(node.inputs[0]):
             return None
         axis = int(axes[0]) % len(fact.shape)
         count = fact.shape[axis]

@@ -87,7 +87,7 @@ def _is_one_number(value: str, at: Workspace) -> bool:
 
 def _reduced(node: Node, at: Workspace) -> Turned | None:
     found = _order(node.inputs[0], at)
-    axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+    axes = at.axes(node)
     if found is None or not axes:
         return None
     return Turned((found[0],), found[1], tuple(sorted(int(a) % len(found[1]) for a in axes)))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._linear import Form, Pieces, combined, is_linear_layer, linear_form
 from mari_onnx.patterns._parts import joined, one_row
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
@@ -91,6 +91,6 @@ def _in_shape(node: Node, total: str, form: Form, at: Workspace) -> str:
     """The sum with all repetitions, and with its leading axes merged where they were."""
     after = at.fact(node.output).shape or ()
     shape, own = (*form.shape[:-1], after[-1]), at.fact(total).shape or ()
-    if len(own) != len(shape) or not all(map(same, own, shape)):
+    if not alike(own, shape):
         total = at.emit("Expand", [total, at.sizes.known(shape)])
     return at.reshape(total, after)

@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, Run, joined, mixed_parts, runs_of
 from mari_onnx.patterns._pieces import Pieces
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 MAX_GROUPS = 4
 

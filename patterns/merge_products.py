@@ -43,7 +43,7 @@ class MergeProducts(Rule[Chain]):
         inner = at.graph.producer(bias)
         if inner is None or inner.op != "Gemm" or inner.domain or not _is_plain(inner, at):
             return None
-        if len(at.graph.consumers(bias)) > 1 or at.graph.is_output(bias):
+        if not at.graph.is_private(bias):
             return None
         return Chain(inner, (_is_turned(inner), _is_turned(node)))
 

@@ -20,15 +20,13 @@ import onnx
 
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import joined, one_row
 from mari_onnx.patterns._pieces import Pieces
 from mari_onnx.patterns._segments import Segment, segments_along
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
-
 
 Runs = Sequence[tuple[int, int]]
 """Where neighbouring entries start, and how many there are."""

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.patterns._sums import added, is_private, terms_of
+from mari_onnx.patterns._sums import added, terms_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -58,17 +58,16 @@ class ProductSum(Rule[Products]):
 def _product(value: str, at: Workspace) -> Node | None:
     """The product that makes a value that nothing else reads, over rows that are computed once."""
     node = at.graph.producer(value)
-    if node is None or node.op != "MatMul" or node.domain or not is_private(value, at):
+    if node is None or node.op != "MatMul" or node.domain or not at.graph.is_private(value):
         return None
     return node if at.is_once(node.inputs[0]) else None
 
 
 def _is_own(own: Node, node: Node, at: Workspace) -> bool:
     """Whether a product has weights of each candidate, and is as large as the sum."""
-    weight, made, whole = (at.fact(v) for v in (own.inputs[1], own.output, node.output))
-    if at.is_once(own.inputs[1]) or (weight.rank or 0) < 3 or made.shape is None or whole.shape is None:
+    if at.is_once(own.inputs[1]) or (at.fact(own.inputs[1]).rank or 0) < 3:
         return False
-    return len(made.shape) == len(whole.shape) and all(map(same, made.shape, whole.shape))
+    return alike(at.fact(own.output).shape, at.fact(node.output).shape)
 
 
 def _is_shared(shared: Node, own: Node, at: Workspace) -> bool:
@@ -77,5 +76,4 @@ def _is_shared(shared: Node, own: Node, at: Workspace) -> bool:
         return False
     if one_row(shared.inputs[0], at) != one_row(own.inputs[0], at):
         return False
-    left, right = (at.fact(v).shape for v in (one_row(shared.inputs[1], at), own.inputs[1]))
-    return left is not None and right is not None and all(map(same, left, right[-2:]))
+    return alike(at.fact(one_row(shared.inputs[1], at)).shape, (at.fact(own.inputs[1]).shape or ())[-2:])

@@ -41,7 +41,7 @@ class RegroupSum(Rule[Summands]):
             inner = at.graph.producer(inner_value)
             if inner is None or inner.domain or not at.is_once(outer) or at.is_once(inner_value):
                 continue
-            if len(at.graph.consumers(inner_value)) > 1 or at.graph.is_output(inner_value):
+            if not at.graph.is_private(inner_value):
                 continue
             position = _once_summand(inner, at)
             if position is not None:

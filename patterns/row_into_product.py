@@ -16,13 +16,12 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike, same
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.patterns._sums import added, is_private, is_summand, terms_of
+from mari_onnx.patterns._sums import added, is_summand, terms_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,10 @@ class RowIntoProduct(Rule[Row]):
         terms = list(terms_of(node, at))
         for value in terms:
             made = at.graph.producer(value)
-            if made is None or made.op != "MatMul" or made.domain or not is_private(value, at):
+            if made is None or made.op != "MatMul" or made.domain or not at.graph.is_private(value):
                 continue
             row = next((v for v in terms if at.is_once(made.inputs[0]) and _is_row_of(v, made, at)), None)
-            if row is not None and _is_as_large(made, node, at):
+            if row is not None and alike(at.fact(value).shape, at.fact(node.output).shape):
                 others = [v for v in terms if v not in (value, row)]
                 rows = [v for v in others if _is_one_row(v, at)]
                 return Row(made, (row, *rows), tuple(v for v in others if v not in rows))
@@ -70,11 +69,6 @@ class RowIntoProduct(Rule[Row]):
         return [added(at.emit("MatMul", [wider, weights]), found.others, at)]
 
 
-def _is_as_large(made: Node, node: Node, at: Workspace) -> bool:
-    own, whole = at.fact(made.output).shape, at.fact(node.output).shape
-    return own is not None and whole is not None and len(own) == len(whole) and all(map(same, own, whole))
-
-
 def _is_one_row(value: str, at: Workspace) -> bool:
     """Whether a value is the same for all rows, and no larger than the row of a candidate."""
     shape = at.fact(value).shape
@@ -87,6 +81,6 @@ def _is_row_of(row: str, made: Node, at: Workspace) -> bool:
     shape, own = at.fact(weight).shape, at.fact(row).shape
     if at.is_once(weight) or at.is_once(row) or shape is None or own is None or len(shape) < 3:
         return False
-    alike = len(own) == len(shape) and all(map(same, (*shape[:-2], 1, shape[-1]), own))
+    fits = alike((*shape[:-2], 1, shape[-1]), own)
     whole = at.fact(made.output).shape or ()
-    return alike and len(whole) == len(shape) and at.fact(weight).dtype in FLOATS
+    return fits and len(whole) == len(shape) and at.fact(weight).dtype in FLOATS

@@ -22,12 +22,11 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._linear import is_linear_layer
 from mari_onnx.patterns._parts import joined, mixed_parts, one_row, parts_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 Step = tuple[str, str]
 """``Mul`` or ``Div``, and the other operand."""
@@ -63,7 +62,7 @@ class RowScale(Rule[Scaled]):
     ops = frozenset({"MatMul", "Gemm"})
 
     def match(self, node: Node, at: Workspace) -> Scaled | None:
-        if at.fact(node.output).dtype not in FLOATS or not is_linear_layer(node, at):
+        if at.fact(node.output).dtype not in PRECISE or not is_linear_layer(node, at):
             return None
         chain = _chain(node.inputs[0], at)
         parts = parts_of(chain.rows, at)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._linear import combined, is_linear_layer
 from mari_onnx.patterns._parts import joined, one_row, parts_of, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -102,22 +102,11 @@ def _pieces(value: str, at: Workspace) -> tuple[Piece, ...]:
 def _as_sum(value: str, at: Workspace) -> list[tuple[str, str]]:
     """What a value is, and what is added to it."""
     node = at.graph.producer(value)
-    if (
-        node is None
-        or node.op != "Add"
-        or node.domain
-        or len(at.graph.consumers(value)) > 1
-        or at.graph.is_output(value)
-    ):
+    if node is None or node.op != "Add" or node.domain or not at.graph.is_private(value):
         return [(value, "")]
     left, right = node.inputs
-    alike = all(_same_shape(v, value, at) for v in node.inputs)
-    return [(left, right), (right, left)] if alike else []
-
-
-def _same_shape(value: str, other: str, at: Workspace) -> bool:
-    own, whole = at.fact(value).shape, at.fact(other).shape
-    return own is not None and whole is not None and len(own) == len(whole) and all(map(same, own, whole))
+    whole = all(alike(at.fact(v).shape, at.fact(value).shape) for v in node.inputs)
+    return [(left, right), (right, left)] if whole else []
 
 
 def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, ...]] | None:
@@ -132,17 +121,18 @@ def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, .
         shape = at.fact(inner.inputs[0]).shape
         if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
             continue
-        pieces = _pieces(scales, at)
-        if _same_shape(scales, product, at) and any(at.is_once(v) for v, _, _ in pieces) and _is_whole(pieces, width):
+        pieces, fits = _pieces(scales, at), alike(at.fact(scales).shape, at.fact(product).shape)
+        if fits and any(at.is_once(v) for v, _, _ in pieces) and _is_whole(pieces, width):
             return inner, pieces
     return None
 
 
 def _read_once(value: str, at: Workspace) -> Node | None:
     """What makes a value that one node reads, once."""
-    node, readers = at.graph.producer(value), at.graph.consumers(value)
-    single = len(readers) == 1 and readers[0].reads.count(value) == 1 and not at.graph.is_output(value)
-    return node if node is not None and not node.domain and single else None
+    node = at.graph.producer(value)
+    if node is None or node.domain or not at.graph.is_private(value):
+        return None
+    return node if at.graph.consumers(value)[0].reads.count(value) == 1 else None
 
 
 def _is_whole(pieces: Sequence[Piece], width: int) -> bool:

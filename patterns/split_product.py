@@ -19,12 +19,14 @@ from dataclasses import dataclass
 import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.patterns._quantized import is_left_to_runtime, pieces_of
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+WITH_ROOM = (*FLOATS, onnx.TensorProto.BFLOAT16)
+"""Types that a Gemm adds a matrix in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def halves_added(node: Node, user: Sequence[str], item: Sequence[str], at: Works
     if node.op == "Gemm":
         return _gemm(node, user, item, at)
     product = at.emit("MatMul", user)
-    if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in FLOATS:
+    if at.fact(node.output).rank == 2 and at.fact(node.output).dtype in WITH_ROOM:
         return at.emit("Gemm", [*item, one_row(product, at)])
     return at.emit("Add", [at.emit("MatMul", item), one_row(product, at)])
 

@@ -12,16 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx
-
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,12 @@ class SumIntoBias(Rule[Behind]):
             if view is None or view.op != "Reshape" or view.domain or not at.is_once(outer) or at.is_once(value):
                 continue
             inner = at.graph.producer(view.inputs[0])
-            if inner is None or inner.domain or not _is_private(value, at) or not _is_private(view.inputs[0], at):
+            if (
+                inner is None
+                or inner.domain
+                or not at.graph.is_private(value)
+                or not at.graph.is_private(view.inputs[0])
+            ):
                 continue
             columns = _columns(at.fact(view.inputs[0]).shape, at.fact(value).shape)
             if columns is not None and _takes_bias(inner, at) and _goes_with(one_row(outer, at), columns, at):
@@ -69,10 +71,6 @@ class SumIntoBias(Rule[Behind]):
             bias = at.reshape(bias, (1, product(found.columns)))
         attrs = {k: v for k, v in inner.attrs.items() if k != "beta"} if inner.op == "Gemm" else {}
         return [at.reshape(at.emit("Gemm", [*inner.inputs[:2], bias], **attrs), after)]
-
-
-def _is_private(value: str, at: Workspace) -> bool:
-    return len(at.graph.consumers(value)) == 1 and not at.graph.is_output(value)
 
 
 def _columns(before: Shape | None, after: Shape | None) -> Shape | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike, same
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -37,7 +37,7 @@ class Views(Rule[str]):
         before = at.fact(source).shape
         if before is None:
             return None
-        unchanged = len(before) == len(after) and all(map(same, before, after))
+        unchanged = alike(before, after)
         shorter = source != node.inputs[0] or node.op == "Transpose"
         one_open = sum(not isinstance(d, int) for d in after) <= 1 and 0 not in [d for d in after if isinstance(d, int)]
         return source if unchanged or (shorter and one_open) else None

@@ -13,14 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx
-
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,8 @@ class WeightedSum(Rule[Mixture]):
 
     def match(self, node: Node, at: Workspace) -> Mixture | None:
         fact, scaled = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0])
-        axes = at.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
-        if fact.shape is None or fact.dtype not in FLOATS or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+        axes = at.axes(node)
+        if fact.shape is None or fact.dtype not in PRECISE or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
             return None
         if (
             scaled is None

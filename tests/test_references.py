@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from models import catalog, measure_references
+from models import catalog
 from models.catalog import Exported
 from models.references import REFERENCES, Build
 from tests.patterns.support import assert_valid, session
@@ -44,10 +44,3 @@ def test_users_have_one_row() -> None:
         rows = {v.name: v.type.tensor_type.shape.dim[0] for v in build(meta).graph.input}
         assert all(rows[name].dim_value == 1 for name in meta.user_inputs)
         assert all(rows[name].dim_param for name in meta.item_inputs)
-
-
-def test_the_command_compares_what_there_is_a_graph_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert measure_references.main([str(catalog.FOLDER), "--candidates", "3", "--runs", "1"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(name for name, ways in REFERENCES.items() for _ in ways)
-    assert all("ratio" in line for line in lines)

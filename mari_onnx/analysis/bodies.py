@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from mari_onnx.analysis.facts import Fact, Shape
-from mari_onnx.ir.dims import fresh, same
+from mari_onnx.analysis.facts import Fact
+from mari_onnx.ir.dims import alike, fresh, same
 from mari_onnx.ir.graph import Node
 from mari_onnx.ir.proto import read_nodes, read_weight
 
@@ -129,12 +129,8 @@ def _states(facts: Sequence[Fact | None]) -> list[Fact]:
 
 def _check_carried(before: Sequence[Fact], after: Sequence[Fact]) -> None:
     for one, other in zip(before, after, strict=False):
-        if one.axis != other.axis or one.dtype != other.dtype or not _alike(one.shape, other.shape):
+        if one.axis != other.axis or one.dtype != other.dtype or not alike(one.shape, other.shape):
             raise UnprovenError("what it carries from step to step changes its layout")
-
-
-def _alike(one: Shape | None, other: Shape | None) -> bool:
-    return one is not None and other is not None and len(one) == len(other) and all(map(same, one, other))
 
 
 def _slice(fact: Fact, axis: int) -> Fact:

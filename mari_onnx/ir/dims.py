@@ -8,7 +8,7 @@ even whether they depend on B.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -66,6 +66,11 @@ def same(left: Dim, right: Dim) -> bool:
     if isinstance(left, int) and isinstance(right, int):
         return left == right
     return bool(left == right) or difference(left, right) == 0
+
+
+def alike(left: Sequence[Dim] | None, right: Sequence[Dim] | None) -> bool:
+    """Whether two shapes are known, and equal whatever the symbols are."""
+    return left is not None and right is not None and len(left) == len(right) and all(map(same, left, right))
 
 
 def differ(left: Dim, right: Dim) -> bool:

@@ -172,6 +172,10 @@ class Graph:
     def is_output(self, value: str) -> bool:
         return value in self.outputs
 
+    def is_private(self, value: str) -> bool:
+        """Whether a value has one reader and is no output."""
+        return len(self.consumers(value)) == 1 and not self.is_output(value)
+
     def is_pinned(self, value: str) -> bool:
         """Whether something other than a plain input reads the value by its name."""
         return value in self.outputs or any(value in c.captures for c in self._consumers.get(value, ()))

@@ -16,7 +16,7 @@ from mari_onnx.analysis.facts import CandidateAxis, Fact
 from mari_onnx.analysis.transfer import Change, SetAttribute, SetEntry, SetInput
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.captures import reading_instead
-from mari_onnx.ir.dims import Dim, same
+from mari_onnx.ir.dims import Dim, alike, same
 from mari_onnx.ir.graph import Node
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Lifting:
         source, result = self._workspace.fact(node.inputs[0]), self._workspace.fact(node.output)
         if source.axis is not None or source.shape is None or result.single_shape is None:
             return False
-        return len(source.shape) == len(result.single_shape) and all(map(same, source.shape, result.single_shape))
+        return alike(source.shape, result.single_shape)
 
     def can_repeat(self, fact: Fact) -> bool:
         """Whether a value can be repeated for every candidate: by its type, and by what its sizes follow from."""

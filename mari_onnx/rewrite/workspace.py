@@ -18,7 +18,7 @@ import numpy as np
 from mari_onnx.analysis.analyze import Analysis, Judge
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.dims import Dim, is_underived, same
+from mari_onnx.ir.dims import Dim, alike, is_underived
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
 from mari_onnx.rewrite.recall import Recall, frozen
@@ -98,6 +98,10 @@ class Workspace:
 
     # -- building --------------------------------------------------------------------------------------------------
 
+    def axes(self, node: Node) -> tuple[int, ...] | None:
+        """The axes that an operator names in its second input or, in older operator sets, in an attribute."""
+        return self.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+
     def working_for(self, node: Node, rule: str) -> None:
         """New nodes from now on stand where ``node`` stands, are named as it is, and bear the rule's name."""
         self._place, self._rule, self._stem = self.graph.order(node), rule, self._origin(node)
@@ -170,7 +174,7 @@ class Workspace:
     def reshape(self, value: str, shape: Sequence[Dim]) -> str:
         """The value laid out anew; the target is a constant where at most one size is symbolic."""
         own = self.facts[value].shape
-        if own is not None and len(own) == len(shape) and all(map(same, own, shape)):
+        if alike(own, shape):
             return value
         return self.emit("Reshape", [value, self.sizes.target(shape)])
 
@@ -246,9 +250,7 @@ class Workspace:
         was, now = self.facts[old], self.facts[new]
         if was.dtype and was.dtype != now.dtype:
             raise RuleError(f"rule {self._rule} changes the type of {node.where()}")
-        if was.shape is not None and (
-            now.shape is None or len(was.shape) != len(now.shape) or not all(map(same, was.shape, now.shape))
-        ):
+        if was.shape is not None and not alike(was.shape, now.shape):
             raise RuleError(f"rule {self._rule} changes the shape of {node.where()}: {was.shape} to {now.shape}")
 
     def _redirect(self, old: str, new: str, order: Order) -> None:
