@@ -32,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     try:
-        args = parser.parse_args(argv)
+        args, unknown = parser.parse_known_args(argv)
+        if unknown:
+            named = getattr(args, "user", None) or getattr(args, "item", None)
+            hint = "; several inputs go with commas: --user a,b" if named else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     except SystemExit as left:  # --help, --version, or wrong usage, which argparse has explained
         return left.code if isinstance(left.code, int) else 0
     if args.verb is None:

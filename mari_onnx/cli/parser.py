@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 
 from mari_onnx import __version__
@@ -25,7 +26,7 @@ examples:
 
 OPTIMIZE = f"""\
 examples:
-  mari-onnx optimize in.onnx out.onnx --user 'user_*' --user ctx_hour
+  mari-onnx optimize in.onnx out.onnx --user 'user_*',ctx_hour
   mari-onnx optimize in.onnx out.onnx --user 'X[:, 0:12,20]'     columns of one stacked input
   mari-onnx optimize in.onnx out.onnx --tune 1,64,512            for requests of these sizes, by timing
   mari-onnx optimize in.onnx out.onnx --keep-signature           for callers that cannot change
@@ -173,9 +174,10 @@ def _verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("optimized", metavar="B", help="the optimized model")
     parser.add_argument(
         "--user",
-        action="append",
-        metavar="SPEC",
-        help="a user-side input of A or columns of one; repeatable (default: as the metadata or inputs of B say)",
+        action="extend",
+        type=_specs,
+        metavar="SPEC[,SPEC]",
+        help="user-side inputs of A, or columns of them; repeatable (default: as the metadata or inputs of B say)",
     )
     _comparison(parser)
     _reporting(parser)
@@ -232,10 +234,11 @@ def _rules(parser: argparse.ArgumentParser) -> None:
 
 def _inputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("inputs", "SPEC: a name, a glob ('user_*'), or columns ('X[:, 0:12,20]').")
-    group.add_argument("--user", action="append", metavar="SPEC", help="user-side inputs; repeatable")
-    group.add_argument(
-        "--item", action="append", metavar="SPEC", help="item-side inputs; repeatable. Alone: the rest is the user's"
-    )
+    for option, text in (
+        ("--user", "user-side inputs; repeatable"),
+        ("--item", "item-side inputs; repeatable. Alone: the rest is the user's"),
+    ):
+        group.add_argument(option, action="extend", type=_specs, metavar="SPEC[,SPEC]", help=text)
 
 
 def _rewriting(parser: argparse.ArgumentParser) -> None:
@@ -285,6 +288,11 @@ def _json(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="write a JSON document, to standard output if - or absent"
     )
+
+
+def _specs(text: str) -> list[str]:
+    """Commas within brackets separate columns."""
+    return re.split(r",(?![^\[\]]*\])", text)
 
 
 def _at_least_1(text: str) -> int:
