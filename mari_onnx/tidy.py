@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import onnx
 
+from mari_onnx.fused import FUSED_ACTIVATIONS
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
 from mari_onnx.rewrite.lifting import ONCE
@@ -83,11 +84,6 @@ def with_sums_before_norms(graph: Graph) -> Graph:
     nodes = [replace(n, op="Sum", attrs={}, source=None) if n in fused else n for n in graph.nodes]
     return rebuilt(graph, nodes) if fused else graph
 
-
-FUSED_ACTIVATIONS = frozenset(
-    {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
-)
-"""What ONNX Runtime applies to the result of a Gemm in the same operator, where it follows at once."""
 
 LAYOUTS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that give the same entries other sizes."""

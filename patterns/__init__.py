@@ -43,12 +43,14 @@ from mari_onnx.patterns.plain_activation import PlainActivation
 from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
+from mari_onnx.patterns.rejoined import Rejoined
 from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.scaled_product import ScaledProduct
 from mari_onnx.patterns.scaled_rows import ScaledRows
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
+from mari_onnx.patterns.sibling_products import SiblingProducts
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
@@ -63,6 +65,7 @@ RULES: tuple[Rule[Any], ...] = (
     Views(),
     ConcatOrder(),
     ConcatNested(),
+    Rejoined(),
     ConcatExchange(),
     Unflatten(),
     PairwiseProducts(),
@@ -109,6 +112,7 @@ RULES: tuple[Rule[Any], ...] = (
     RegroupSum(),
     SumIntoBias(),
     MergeProducts(),
+    SiblingProducts(),
     ConcatGroup(),
     PlainActivation(),
 )

@@ -120,6 +120,13 @@ def cut(value: str, axis: int, start: int, size: int, at: Workspace) -> str:
     return at.emit("Slice", [value, *bounds])
 
 
+def split(value: str, axis: int, sizes: Sequence[int], at: Workspace) -> tuple[str, ...]:
+    """All of a value in pieces of these sizes."""
+    if at.opset < 13:
+        return at.emit_many("Split", [value], len(sizes), axis=axis, split=list(sizes))
+    return at.emit_many("Split", [value, at.weight(np.array(sizes, np.int64), "mari/sizes")], len(sizes), axis=axis)
+
+
 def weight_rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
     """Some pieces (start, size) of a weight along an axis, one after the other."""
 
@@ -130,6 +137,17 @@ def weight_rows(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: W
         return np.take(array, index, axis=axis)
 
     return at.cached_weight(("rows", weight, axis, tuple(pieces)), rows, f"{weight}/part")
+
+
+def turned(weight: str, at: Workspace) -> str:
+    """A weight transposed; a row as a matrix of one row."""
+
+    def columns() -> np.ndarray:
+        array = at.constant(weight)
+        assert array is not None
+        return np.ascontiguousarray(np.atleast_2d(array.T))
+
+    return at.cached_weight(("turned", weight), columns, f"{weight}/turned")
 
 
 def taken(parts: Parts, start: int, size: int, at: Workspace) -> str:

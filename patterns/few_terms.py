@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import PRECISE
+from mari_onnx.patterns._parts import split
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -55,11 +54,5 @@ class FewTerms(Rule[Terms]):
         return Terms(axis, count)
 
     def rewrite(self, node: Node, found: Terms, at: Workspace) -> Sequence[str]:
-        sizes = [1] * found.count
-        if at.opset < 13:
-            parts = at.emit_many("Split", [node.inputs[0]], found.count, axis=found.axis, split=sizes)
-        else:
-            weight = at.weight(np.array(sizes, np.int64), "mari/sizes")
-            parts = at.emit_many("Split", [node.inputs[0], weight], found.count, axis=found.axis)
-        total = at.emit(VARIADIC[node.op], parts)
+        total = at.emit(VARIADIC[node.op], split(node.inputs[0], found.axis, [1] * found.count, at))
         return [total if node.attrs.get("keepdims", 1) else at.squeeze(total, [found.axis])]

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, weight_rows
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, turned, weight_rows
 from mari_onnx.patterns._quantized import BYTES, Quantized, is_single, quantized
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -143,7 +143,7 @@ def _half(found: Integers, once: bool, at: Workspace) -> str:
     pieces = [(start, size) for _, start, size in chosen]
     weight = weight_rows(found.right.integers, int(found.turned), pieces, at)
     if found.turned:
-        weight = at.cached_weight(("turned", weight), lambda: _constant(weight, at).T.copy(), f"{weight}/turned")
+        weight = turned(weight, at)
     return at.emit("MatMulInteger", [value, weight, found.left.zero, found.right.zero])
 
 

@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._linear import combined, is_linear_layer
-from mari_onnx.patterns._parts import joined, one_row, parts_of, weight_rows
+from mari_onnx.patterns._parts import joined, one_row, parts_of, turned, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -77,7 +75,7 @@ class ScaledProduct(Rule[Scaled]):
 
         bias = [node.inputs[2]] if node.has_input(2) else []
         if found.inner.has_input(2):
-            row = _turned(weight_rows(found.inner.inputs[2], 0, _where(once), at), at)
+            row = turned(weight_rows(found.inner.inputs[2], 0, _where(once), at), at)
             bias = [at.emit("Gemm", [row, weighed, *bias], transB=1)]
         if found.added:
             rows = _turned_rows(node, [(found.start, found.width)], at)
@@ -157,31 +155,20 @@ def _moved(pieces: Sequence[Piece], by: int) -> list[tuple[int, int]]:
 
 def _columns(inner: Node, pieces: Sequence[Piece], at: Workspace) -> str:
     """Some columns of a linear layer."""
-    turned = int(inner.attrs.get("transB", 0))
+    transposed = int(inner.attrs.get("transB", 0))
     bias = [weight_rows(inner.inputs[2], 0, _where(pieces), at)] if inner.has_input(2) else []
-    weight = weight_rows(inner.inputs[1], 1 - turned, _where(pieces), at)
+    weight = weight_rows(inner.inputs[1], 1 - transposed, _where(pieces), at)
     alpha = float(inner.attrs.get("alpha", 1.0))
-    return at.emit("Gemm", [inner.inputs[0], weight, *bias], alpha=alpha, transB=turned)
+    return at.emit("Gemm", [inner.inputs[0], weight, *bias], alpha=alpha, transB=transposed)
 
 
 def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) -> str:
     """The transposed product of some columns of a layer's weight with what weighs them."""
-    turned = int(inner.attrs.get("transB", 0))
-    weight = weight_rows(inner.inputs[1], 1 - turned, _where(pieces), at)
-    return at.emit("Gemm", [weighed, weight], alpha=float(inner.attrs.get("alpha", 1.0)), transB=1 - turned)
+    transposed = int(inner.attrs.get("transB", 0))
+    weight = weight_rows(inner.inputs[1], 1 - transposed, _where(pieces), at)
+    return at.emit("Gemm", [weighed, weight], alpha=float(inner.attrs.get("alpha", 1.0)), transB=1 - transposed)
 
 
 def _turned_rows(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
     """Some rows of the weight of a product, transposed."""
-    return _turned(combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at), at)
-
-
-def _turned(weight: str, at: Workspace) -> str:
-    """A weight transposed; a bias as a matrix of one row."""
-
-    def turned() -> np.ndarray:
-        array = at.constant(weight)
-        assert array is not None
-        return np.ascontiguousarray(np.atleast_2d(array.T))
-
-    return at.cached_weight(("turned", weight), turned, f"{weight}/turned")
+    return turned(combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at), at)

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, quotient, same
+from mari_onnx.patterns._parts import turned
 from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -134,15 +133,7 @@ def _apart(node: Node, lead: Shape, apart: dict[str, str], at: Workspace) -> str
 
 def _product(inputs: Sequence[str], transposed: bool, at: Workspace) -> str:
     weight = inputs[1]
-    if transposed:
-
-        def turned() -> np.ndarray:
-            array = at.constant(inputs[1])
-            assert array is not None
-            return np.ascontiguousarray(array.T)
-
-        weight = at.cached_weight(("turned", inputs[1]), turned, f"{inputs[1]}/turned")
-    total = at.emit("MatMul", [inputs[0], weight])
+    total = at.emit("MatMul", [inputs[0], turned(weight, at) if transposed else weight])
     return at.emit("Add", [total, inputs[2]]) if len(inputs) > 2 and inputs[2] else total
 
 

@@ -15,18 +15,22 @@ from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+REPETITIONS = frozenset({"Expand", "Tile"})
+"""Views where they repeat nothing."""
 
 
 class Views(Rule[str]):
-    """Replaces a chain of views by one, and a Transpose that only moves axes of size 1 by a view."""
+    """Replaces a chain of views by one, a Transpose that moves axes of size 1 alone by a view; drops what does nothing."""
 
     name = "views"
     algebra = "view(view(x)) = view(x)"
     exactness = Exactness.EXACT
-    ops = VIEWS | {"Transpose"}
+    ops = VIEWS | REPETITIONS | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> str | None:
         after = at.fact(node.output).shape
+        if node.op in REPETITIONS:
+            return node.inputs[0] if alike(at.fact(node.inputs[0]).shape, after) else None
         if after is None or not _is_view(node, at):
             return None
         source = node.inputs[0]

@@ -50,6 +50,18 @@ def test_a_view_that_changes_nothing() -> None:
     assert outcome.ops == {"Relu": 1}
 
 
+@pytest.mark.parametrize(("op", "times"), [("Expand", "[1, 3]"), ("Tile", "[1, 1]")])
+def test_a_repetition_that_repeats_nothing(op: str, times: str) -> None:
+    wanted = np.array([int(n) for n in times[1:-1].split(",")])
+    outcome = viewed(f"a = {op}(item, same) y = Relu(a)", "B,3", "B,3", same=wanted)
+    assert outcome.ops == {"Relu": 1}
+
+
+@pytest.mark.parametrize(("op", "times"), [("Expand", [1, 3]), ("Tile", [1, 3])])
+def test_a_repetition_stays(op: str, times: list[int]) -> None:
+    assert viewed(f"a = {op}(item, same) y = Relu(a)", "B,1", "B,3", same=np.array(times)).ops[op] == 1
+
+
 @pytest.mark.parametrize(
     ("perm", "item", "result"),
     [("[0, 2, 1]", "B,1,4", "B,4,1"), ("[1, 0, 2]", "B,1,4", "1,B,4"), ("[3, 0, 2, 1]", "B,1,4,1", "1,B,4,1")],
