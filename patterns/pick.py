@@ -19,8 +19,6 @@ from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-FULL_END = 2**31 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Pieces:

@@ -20,7 +20,7 @@ REPETITIONS = frozenset({"Expand", "Tile"})
 
 
 class Views(Rule[str]):
-    """Replaces a chain of views by one, a Transpose that moves axes of size 1 alone by a view; drops what does nothing."""
+    """Replaces a chain of views by one, a Transpose of axes of size 1 by a view, and what does nothing by nothing."""
 
     name = "views"
     algebra = "view(view(x)) = view(x)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import TensorProto
 
 from mari_onnx.analysis.facts import Content, Fact
 from mari_onnx.analysis.transfer.layouts import kept_entries
-from mari_onnx.ir.dims import difference, simplified
+from mari_onnx.ir.dims import difference, same, simplified
 from mari_onnx.ir.graph import Node
 
 MAX_ITEMS = 2048
@@ -92,6 +93,13 @@ def _modulo(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left >= 0 and right > 0:
         return left % right
     raise _UnknownContentError
+
+
+def _extreme(choose: Callable[[Sequence[int]], int], *values: Any) -> Any:
+    """The largest or smallest entry: a symbol where all are the same."""
+    if all(same(values[0], other) for other in values[1:]):
+        return values[0]
+    return choose([_integer(v) for v in values])
 
 
 def _axis(node: Node, default: int = 0) -> int:
@@ -236,8 +244,8 @@ _EVALUATE: dict[str, Evaluate] = {
     "Equal": _each(lambda a, b: _zero(difference(a, b))),
     "Less": _each(lambda a, b: _negative(difference(a, b))),
     "Greater": _each(lambda a, b: _negative(difference(b, a))),
-    "Max": _each(lambda *v: max(_integer(x) for x in v)),
-    "Min": _each(lambda *v: min(_integer(x) for x in v)),
+    "Max": _each(partial(_extreme, max)),
+    "Min": _each(partial(_extreme, min)),
     "Not": _each(lambda a: _zero(a)),
     "And": _each(lambda a, b: not _zero(a) and not _zero(b)),
     "Or": _each(lambda a, b: not _zero(a) or not _zero(b)),

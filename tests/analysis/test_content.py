@@ -58,6 +58,8 @@ def assert_true(case: Case) -> None:
         ("Greater", constant(5, 2), constant(4, 3), [True, False]),
         ("Max", constant(5, 2), constant(4, 3), [5, 3]),
         ("Min", constant(5, 2), constant(4, 3), [4, 2]),
+        ("Max", constant(N, 2), constant(N, 3), [N, 3]),
+        ("Min", constant(2 * N, 4), constant(2 * N, 3), [2 * N, 3]),
     ],
 )
 def test_arithmetic(op: str, left: Operand, right: Operand, expected: list[Any]) -> None:

@@ -160,6 +160,7 @@ def test_split() -> None:
         (1, 3, 1, 1, merged(0)),
         (-1, -5, 1, -1, merged(0)),
         (0, FULL, 0, 1, merged(0)),
+        (0, 10**9, 0, 1, merged(0)),
         (0, CANDIDATES, 0, 1, merged(0)),
         (0, CANDIDATES, -2, 1, merged(0)),
         (0, 1, 0, 1, "opaque"),

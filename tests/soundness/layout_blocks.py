@@ -142,7 +142,7 @@ def cut(b: Builder) -> None:
     axis = b.below(value.rank)
     size = value.shape[axis]
     if size.wide:
-        whole = (0, b.pick([FULL_END, 2**31 - 1]), 1, size)
+        whole = (0, b.pick([FULL_END, 2**31 - 1, 10**9]), 1, size)
         start, end, step, left = b.pick([whole, whole, (FULL_END, -FULL_END, -1, size), (0, 1, 1, ONE)])
     else:
         start = b.below(size.n)

@@ -64,8 +64,8 @@ def resolve_target(shape: Shape, target: Sequence[Dim], allow_zero: bool) -> Sha
     return tuple(sizes)
 
 
-FAR = 2**31 - 1
-"""The end of a slice from here on means 'to the last entry'."""
+FAR = 10**9
+"""The end of a slice from here on means 'to the last entry': no axis is so long, and tf2onnx writes this number."""
 
 
 def kept_entries(size: int, start: int, end: int, step: int) -> range | None:
