@@ -7,12 +7,16 @@ the sizes of an item input, and the ladder falls away with the Expand that it wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import onnx
 
 from mari_onnx.analysis.content import INTEGERS
 from mari_onnx.analysis.facts import Content, Fact
+from mari_onnx.analysis.inputs import InputSide
 from mari_onnx.ir.graph import Node
+from mari_onnx.rewrite.sizes import SizeBuilder
 from mari_onnx.rewrite.workspace import Workspace
 
 SIZES_RULE = "sizes"
@@ -24,7 +28,9 @@ def settle_sizes(workspace: Workspace) -> None:
     Values without entries are constants as well: ONNX Runtime 1.31 takes an Expand to a constant size of 0 for one that
     does nothing.
     """
-    for node in workspace.graph.sorted_nodes():
+    nodes = workspace.graph.sorted_nodes()
+    sources = _item_inputs(nodes, workspace)
+    for node in nodes:
         if node not in workspace.graph or node.domain:
             continue
         if _is_empty(node, workspace):
@@ -32,8 +38,17 @@ def settle_sizes(workspace: Workspace) -> None:
         elif node.op == "Reshape" and _has_open_target(node, workspace):
             _close_target(node, workspace)
         elif len(node.outputs) == 1 and _is_frontier(node, workspace):
-            _build(node, workspace)
+            _build(node, sources[node.output], workspace)
     workspace.settle()
+
+
+def _item_inputs(nodes: Iterable[Node], workspace: Workspace) -> Mapping[str, frozenset[str]]:
+    """The item inputs that each value comes of."""
+    found = {name: frozenset([name]) for name in workspace.inputs.on(InputSide.ITEM)}
+    none: frozenset[str] = frozenset()
+    for node in nodes:
+        found |= dict.fromkeys(node.outputs, none.union(*(found.get(v, none) for v in node.reads)))
+    return found
 
 
 def _is_empty(node: Node, workspace: Workspace) -> bool:
@@ -80,21 +95,24 @@ def _is_frontier(node: Node, workspace: Workspace) -> bool:
     return any(workspace.fact(v).content is None for v in made)
 
 
-def _build(node: Node, workspace: Workspace) -> None:
+def _build(node: Node, sources: frozenset[str], workspace: Workspace) -> None:
+    """Builds sizes from inputs that they are sizes of: others may be said to be as long, and not be."""
     fact = workspace.fact(node.output)
     assert fact.content is not None
     workspace.working_for(node, SIZES_RULE)
-    value = _value_of(fact, fact.content, workspace)
+    own = [name for name in workspace.inputs.on(InputSide.ITEM) if name in sources]
+    sizes = workspace.sizes if not own or workspace.sizes.counted in own else SizeBuilder(workspace, own[0])
+    value = _value_of(fact, fact.content, sizes, workspace)
     if value is not None and value != node.output:
         workspace.replace(node, (value,))
 
 
-def _value_of(fact: Fact, content: Content, workspace: Workspace) -> str | None:
+def _value_of(fact: Fact, content: Content, sizes: SizeBuilder, workspace: Workspace) -> str | None:
     numbers = content.integers()
     if numbers is not None:
         kind = onnx.helper.tensor_dtype_to_np_dtype(fact.dtype)
         return workspace.weight(np.array(numbers, kind).reshape(content.shape))
     if len(content.shape) > 1:
         return None
-    vector = workspace.sizes.vector(content.items, fact.dtype)
+    vector = sizes.vector(content.items, fact.dtype)
     return workspace.squeeze(vector, [0]) if vector is not None and not content.shape else vector

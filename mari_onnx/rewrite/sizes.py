@@ -22,14 +22,16 @@ class SizeBuilder:
 
     Args:
         workspace: Where the nodes go.
+        counted: The item input that is asked for the number of candidates; by default the first one.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, counted: str | None = None) -> None:
         self._workspace = workspace
         self._sources: dict[Dim, tuple[str, int]] = {}
         graph, inputs = workspace.graph, workspace.inputs
-        for name in inputs.on(InputSide.ITEM)[:1]:
-            self._sources[CANDIDATES] = (name, inputs.axes[name])
+        self.counted = next(iter(inputs.on(InputSide.ITEM)), None) if counted is None else counted
+        if self.counted is not None:
+            self._sources[CANDIDATES] = (self.counted, inputs.axes[self.counted])
         for name, declared in graph.inputs.items():
             for index, dim in enumerate(declared.type.tensor_type.shape.dim):
                 if dim.dim_param and inputs.axes.get(name) != index:

@@ -30,3 +30,22 @@ def test_an_expand_to_nothing_is_gone() -> None:
     user, item = np.ones((1, 4), np.float32), np.arange(3, dtype=np.float32)[:, None]
     (found,) = session(result, threads=1).run(None, {"user": user, "item": item, "given": np.ones(1, np.float32)})
     np.testing.assert_array_equal(found, item + 1)
+
+
+def test_sizes_come_from_the_inputs_they_are_of() -> None:
+    """Exporters' scripts call the first axis of all inputs the same, that of a list of ids of all bags, too."""
+    model = model_of(
+        """g (float[B,4] user, float[B,1] item, int64[B] ids) => (float[B,1] y) <int64[1] minus = {-1}> {
+            there = Reshape(ids, minus)
+            count = Shape(there)
+            number = Cast<to = 1>(count)
+            u = ReduceMean<axes = [1]>(user)
+            s = Mul(u, number)
+            y = Add(s, item)
+        }"""
+    )
+    result = optimize(model, ["user"]).model
+    user, item = np.ones((1, 4), np.float32), np.arange(3, dtype=np.float32)[:, None]
+    feeds = {"user": user, "item": item, "ids": np.arange(15)}
+    (found,) = session(result, threads=1).run(None, feeds)
+    np.testing.assert_array_equal(found, item + 15)
