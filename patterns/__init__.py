@@ -46,6 +46,7 @@ from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.rejoined import Rejoined
 from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
+from mari_onnx.patterns.same_row import SameRow
 from mari_onnx.patterns.scaled_product import ScaledProduct
 from mari_onnx.patterns.scaled_rows import ScaledRows
 from mari_onnx.patterns.shared_keys import SharedKeys
@@ -102,6 +103,7 @@ RULES: tuple[Rule[Any], ...] = (
     Broadcast(),
     LateRepeat(),
     LateTranspose(),
+    SameRow(),
     SharedRows(),
     FlatLookup(),
     LateLookup(),

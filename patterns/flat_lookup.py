@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import Dim, same
+from mari_onnx.ir.dims import Dim, alike, same
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -50,8 +51,31 @@ class FlatLookup(Rule[Flat]):
         rows = at.sizes.vector([found.rows], at.fact(node.inputs[1]).dtype)
         assert rows is not None
         # The sign of the remainder is that of the divisor: numbers that count from the end come out right.
-        indices = at.emit("Mod", [node.inputs[1], rows])
+        number = _without_multiples(node.inputs[1], found.rows, at)
+        indices, wanted = at.emit("Mod", [number, rows]), at.fact(node.inputs[1]).shape or ()
+        if not alike(at.fact(number).shape, wanted):
+            indices = at.emit("Expand", [indices, at.sizes.known(wanted)])
         return [at.emit(node.op, [found.once, indices], **dict(node.attrs))]
+
+
+def _without_multiples(number: str, rows: Dim, at: Workspace) -> str:
+    """A number, or what differs from it by a multiple of the number of rows: ``i`` for ``b T + i``."""
+    node = at.graph.producer(number)
+    if node is None or node.op != "Add" or node.domain:
+        return number
+    rest = [v for v in node.inputs if not _is_multiple(v, rows, at)]
+    return _without_multiples(rest[0], rows, at) if len(rest) == 1 else number
+
+
+def _is_multiple(value: str, rows: Dim, at: Workspace) -> bool:
+    """Whether a value is a product with the number of rows."""
+    node = at.graph.producer(value)
+    while node is not None and node.op in VIEWS and not node.domain:
+        node = at.graph.producer(node.inputs[0])
+    if node is None or node.op != "Mul" or node.domain:
+        return False
+    contents = [at.fact(v).content for v in node.inputs]
+    return any(c is not None and bool(c.items) and all(same(i, rows) for i in c.items) for c in contents)
 
 
 def _is_by_row(node: Node, indices: Sequence[Dim] | None, rank: int | None, at: Workspace) -> bool:

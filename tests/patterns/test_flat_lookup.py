@@ -37,6 +37,17 @@ def test_the_table_is_there_once(body: str) -> None:
     assert outcome.ops["Mod"] == 1
 
 
+def test_numbers_of_steps_alone_are_the_same_for_all() -> None:
+    outcome = apply(
+        RULE,
+        TEXT.format(
+            body=f"{NUMBERS} two_steps = Range(one, three, one) j = Add(c, two_steps) g = Gather<axis = 0>(t, j)"
+        ).replace("int64 nil", "int64 three = {3}, int64 nil"),
+    )
+    assert outcome.times == 1
+    assert outcome.ops.get("Mul", 0) == 0
+
+
 def test_a_number_of_rows_that_is_not_known() -> None:
     text = TEXT.replace("float[B,5,3]", "float[B,T,3]").format(body="k = Mod(item_i, two) g = Gather<axis = 0>(t, k)")
     assert apply(RULE, text).times == 1
