@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 import onnx
 
@@ -16,6 +17,8 @@ from mari_onnx.analysis.rows import MANY, can_run
 from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
+
+Dimension: TypeAlias = onnx.TensorShapeProto.Dimension
 
 METADATA_USER = "mari.user_inputs"
 METADATA_STACKED = "mari.stacked_inputs"
@@ -216,8 +219,8 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
     inside = _repeated_inside(graph, users, axes, symbol)
-    for name in users:
-        if name in inside or _rows(graph, name, axes) == 1:
+    for name in [n for n in users if n in axes]:
+        if name in inside or _rows(graph, name, axes) == 1 or (symbol and _rows(graph, name, axes)):
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)
@@ -301,7 +304,17 @@ def _batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
         symbols = dict.fromkeys(d.dim_param for d in sizes if d.dim_param)
         counts.update(s for s in symbols if s in first or not first)
     common = [symbol for symbol, count in counts.most_common(1) if count > 1]
-    return common[0] if common else None
+    return common[0] if common else _inner_symbol(dims, sides, named)
+
+
+def _inner_symbol(dims: Mapping[str, Sequence[Dimension]], sides: Sides, named: Sides) -> str | None:
+    """The one symbol that the items have behind a first axis of size 1, as one request of ``[1, B, F]`` has it."""
+    if InputSide.USER not in named.values():
+        return None
+    items = [sizes for name, sizes in dims.items() if sides[name] is InputSide.ITEM]
+    symbols = {d.dim_param for sizes in items for d in sizes if d.dim_param}
+    inner = all(sizes and _is_one(sizes[0]) for sizes in items)
+    return symbols.pop() if inner and len(symbols) == 1 else None
 
 
 def _candidate_axis(graph: Graph, name: str, symbol: str | None, sure: bool) -> int | None:
@@ -315,11 +328,11 @@ def _candidate_axis(graph: Graph, name: str, symbol: str | None, sure: bool) -> 
     return 0
 
 
-def _is_one(dim: onnx.TensorShapeProto.Dimension) -> bool:
+def _is_one(dim: Dimension) -> bool:
     return bool(dim.HasField("dim_value") and dim.dim_value == 1)
 
 
-def _dims(graph: Graph, name: str) -> Sequence[onnx.TensorShapeProto.Dimension]:
+def _dims(graph: Graph, name: str) -> Sequence[Dimension]:
     return list(graph.inputs[name].type.tensor_type.shape.dim)
 
 

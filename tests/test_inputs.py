@@ -260,6 +260,20 @@ def test_candidates_on_the_last_axis() -> None:
     assert sides(chosen) == {"a": "user", "b": "item"}
 
 
+@pytest.mark.parametrize("user", ["float[1,4] u", "float[1,1,4] u", "float[1,50,4] u"])
+def test_requests_of_one_row_with_candidates_behind(user: str) -> None:
+    chosen = choose(f"{user}, float[1,B,2] i, float[1,B] j", ["u"])
+    assert chosen.inputs.axes == {"i": 1, "j": 1}
+    assert sides(chosen) == {"u": "shared", "i": "item", "j": "item"}
+
+
+@pytest.mark.parametrize("user", ["float[50] u", "float[50,8] u", "float[3,B2] u"])
+def test_a_user_input_of_fixed_size_beside_items_of_any_number(user: str) -> None:
+    chosen = choose(f"{user}, float[B,2] i, float[B] j", ["u"])
+    assert chosen.inputs.axes == {"i": 0, "j": 0}
+    assert sides(chosen) == {"u": "shared", "i": "item", "j": "item"}
+
+
 def test_each_input_with_a_name_of_its_own() -> None:
     """TensorFlow: unk__1, unk__2, ... are all the number of candidates."""
     chosen = choose("float[unk__1,3] a, float[unk__2,2] b, float[unk__3,4] c", ["a"])
