@@ -25,6 +25,7 @@ from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
+from mari_onnx.patterns.einsum_repeat import EinsumRepeat
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
@@ -109,6 +110,7 @@ RULES: tuple[Rule[Any], ...] = (
     LateLookup(),
     CandidateRows(),
     BatchedMatMul(),
+    EinsumRepeat(),
     ProductSum(),
     RowIntoProduct(),
     RegroupSum(),

@@ -1,0 +1,60 @@
+"""An Einsum over an operand that is the same for all candidates::
+
+    Einsum( "bld,bd->bl", repeat(u), i )   ->   Einsum( "ld,bd->bl", u, i )
+
+    sum_k repeat(U)[b, k] x[b, k] = sum_k U[k] x[b, k]
+
+What were as many products of small matrices as there are candidates is one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mari_onnx.ir import Node
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Shorter:
+    """The operands, for those that are repeated the axis that goes, and the equation without these."""
+
+    axes: tuple[int | None, ...]
+    equation: str
+
+
+class EinsumRepeat(Rule[Shorter]):
+    """Leaves the candidates out of operands that are there once."""
+
+    name = "einsum-repeat"
+    algebra = "sum_k repeat(U)[b, k] x[b, k] = sum_k U[k] x[b, k]"
+    exactness = Exactness.REASSOCIATING
+    ops = frozenset({"Einsum"})
+
+    def match(self, node: Node, at: Workspace) -> Shorter | None:
+        left, arrow, result = str(node.attrs.get("equation", "")).replace(" ", "").partition("->")
+        terms = left.split(",")
+        if not arrow or "." in left or any(len(set(term)) < len(term) for term in terms):
+            return None
+        axes = tuple(_repeated(v, at) for v in node.inputs)
+        kept = {term[axis] for term, axis in zip(terms, axes, strict=True) if axis is not None}
+        others = {letter for term, axis in zip(terms, axes, strict=True) if axis is None for letter in term}
+        if len(kept) != 1 or not kept <= others or any(len(t) == 1 for t, a in zip(terms, axes, strict=True) if a == 0):
+            return None
+        shorter = [t if a is None else t[:a] + t[a + 1 :] for t, a in zip(terms, axes, strict=True)]
+        return Shorter(axes, f"{','.join(shorter)}->{result}")
+
+    def rewrite(self, node: Node, found: Shorter, at: Workspace) -> Sequence[str]:
+        operands = [
+            v if axis is None else at.squeeze(at.single(v), [axis])
+            for v, axis in zip(node.inputs, found.axes, strict=True)
+        ]
+        return [at.emit("Einsum", operands, equation=found.equation)]
+
+
+def _repeated(value: str, at: Workspace) -> int | None:
+    """The axis along which a value is repeated for every candidate."""
+    axis = at.fact(value).axis
+    return axis.index if at.is_user(value) and axis is not None and axis.is_whole else None

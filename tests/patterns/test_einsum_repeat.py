@@ -1,0 +1,68 @@
+"""sum_k repeat(U)[b, k] x[b, k] = sum_k U[k] x[b, k]."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.patterns.support import Outcome, apply
+
+RULE = "einsum-repeat"
+
+
+def einsum(equation: str, user: str, item: str, result: str, *, operands: str = "user, item") -> Outcome:
+    return apply(
+        RULE,
+        f"score (float[{user}] user, float[{item}] item) => (float[{result}] z)"
+        f' {{ y = Einsum<equation = "{equation}">({operands}) z = Abs(y) }}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("equation", "user", "item", "result", "shorter"),
+    [
+        ("bld,bd->bl", "B,5,3", "B,3", "B,5", "ld,bd->bl"),
+        ("blhd,bhd->bhl", "B,5,2,3", "B,2,3", "B,2,5", "lhd,bhd->bhl"),
+        ("bl,bd->bld", "B,5", "B,3", "B,5,3", "l,bd->bld"),
+    ],
+)
+def test_the_user_in_front(equation: str, user: str, item: str, result: str, shorter: str) -> None:
+    outcome = einsum(equation, user, item, result)
+    assert outcome.times == 1
+    assert outcome.of("Einsum")[0].attribute[0].s.decode() == shorter
+
+
+def test_the_user_behind() -> None:
+    outcome = einsum("bhl,blhd->bhd", "B,5,2,3", "B,2,5", "B,2,3", operands="item, user")
+    assert outcome.of("Einsum")[0].attribute[0].s.decode() == "bhl,lhd->bhd"
+
+
+def test_three_operands() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,5,3] user, float[B,3] item) => (float[B,5,2] z) <float[3,2] w> {
+            z = Einsum<equation = "bld,bd,de->ble">(user, item, w)
+        }""",
+    )
+    assert outcome.of("Einsum")[0].attribute[0].s.decode() == "ld,bd,de->ble"
+
+
+@pytest.mark.parametrize(
+    ("equation", "user", "item", "result"),
+    [
+        ("b,bd->bd", "B", "B,3", "B,3"),
+        ("...ld,...d->...l", "B,5,3", "B,3", "B,5"),
+    ],
+)
+def test_equations_that_stay(equation: str, user: str, item: str, result: str) -> None:
+    assert einsum(equation, user, item, result).times == 0
+
+
+def test_operands_of_items_stay() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,5,3] item, float[B,3] item2, float[B,5] user) => (float[B,5] z) {
+            y = Einsum<equation = "bld,bd->bl">(item, item2)
+            z = Add(y, user)
+        }""",
+    )
+    assert outcome.times == 0
