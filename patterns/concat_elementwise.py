@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.analysis.transfer.learned import BY_ENTRY
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, cut, joined, mixed_parts, parts_of
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -45,7 +46,7 @@ class ConcatElementwise(Rule[Operands]):
     algebra = "f([u, i]) = [f(u), f(i)]"
     rival = True
     exactness = Exactness.EXACT
-    ops = frozenset({*UNARY, *BROADCASTING, "BatchNormalization"} - {"Identity"})
+    ops = frozenset({*UNARY, *BROADCASTING, *BY_ENTRY, "BatchNormalization"} - {"Identity"})
 
     def match(self, node: Node, at: Workspace) -> Operands | None:
         if len(node.outputs) != 1:
@@ -71,7 +72,7 @@ class ConcatElementwise(Rule[Operands]):
                     inputs.append(operand)
                 else:
                     inputs.append(cut(operand, axis, run.start, run.size, at))
-            return at.emit(node.op, inputs, **dict(node.attrs))
+            return at.emit(node.op, inputs, domain=node.domain, **dict(node.attrs))
 
         return [apply_to_runs(found.parts, found.axis, make, at)]
 

@@ -18,6 +18,25 @@ F32 = np.float32
 
 
 @pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        ("ai.onnx.ml.LabelEncoder<keys_int64s = [1, 2], values_int64s = [7, 9], default_int64 = 5>(x)", "int64"),
+        ("ai.onnx.ml.Binarizer<threshold = 0.5>(x)", "float"),
+    ],
+)
+def test_learned_by_entry(call: str, kind: str) -> None:
+    outcome = apply(
+        RULE,
+        f"""score ({kind}[B,3] user, {kind}[B,2] item) => ({kind}[B,5] y) {{
+            x = Concat<axis = 1>(user, item)
+            y = {call}
+        }}""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops[call.partition("<")[0].rpartition(".")[2]] == 2
+
+
+@pytest.mark.parametrize(
     "call",
     [
         "Relu(x)",

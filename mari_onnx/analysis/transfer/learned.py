@@ -7,6 +7,9 @@ from mari_onnx.analysis.transfer.elementwise import unary
 
 DOMAIN = "ai.onnx.ml"
 
+BY_ENTRY = frozenset({f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.Binarizer"})
+"""Operators that treat each entry by itself, all in the same way."""
+
 
 def rows(call: Call) -> Claim:
     """Each row of a matrix by itself; what is made of it is a row of every output."""
@@ -16,12 +19,11 @@ def rows(call: Call) -> Claim:
     return call.only([0], "a parameter") or call.all_outputs(Lane(axis))
 
 
+SAMPLES = ("Scaler", "Imputer", "Normalizer", "OneHotEncoder")
+TREES = ("TreeEnsemble", "TreeEnsembleRegressor", "TreeEnsembleClassifier")
+LINEAR = ("LinearRegressor", "LinearClassifier", "SVMRegressor", "SVMClassifier")
+
 TABLE: Table = {
-    f"{DOMAIN}.{op}": transfer
-    for op, transfer in {
-        **dict.fromkeys(("LabelEncoder", "Binarizer"), unary),
-        **dict.fromkeys(("Scaler", "Imputer", "Normalizer", "OneHotEncoder"), rows),
-        **dict.fromkeys(("TreeEnsemble", "TreeEnsembleRegressor", "TreeEnsembleClassifier"), rows),
-        **dict.fromkeys(("LinearRegressor", "LinearClassifier", "SVMRegressor", "SVMClassifier"), rows),
-    }.items()
+    **dict.fromkeys(BY_ENTRY, unary),
+    **{f"{DOMAIN}.{op}": rows for op in (*SAMPLES, *TREES, *LINEAR)},
 }
