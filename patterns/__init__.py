@@ -45,6 +45,7 @@ from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.rejoined import Rejoined
+from mari_onnx.patterns.residual_product import ResidualProduct
 from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.same_row import SameRow
@@ -80,6 +81,7 @@ RULES: tuple[Rule[Any], ...] = (
     ChainedProducts(),
     RowScale(),
     ScaledProduct(),
+    ResidualProduct(),
     ScaledRows(),
     MaskedProduct(),
     SplitProduct(),

@@ -44,11 +44,11 @@ class ChainedProducts(Rule[Node]):
     def rewrite(self, node: Node, found: Node, at: Workspace) -> Sequence[str]:
         width = (at.fact(found.output).shape or ())[-1]
         second = combined(node, [(((0, 1.0, ()),), width)], at)
-        weight = _through(one_row(found.inputs[1], at), second, at)
+        weight = through(one_row(found.inputs[1], at), second, at)
         bias = [node.inputs[2]] if node.has_input(2) else []
         fixed = [one_row(b, at) for b in bias if at.is_once(b)]
         if found.has_input(2):
-            fixed.insert(0, _through(one_row(found.inputs[2], at), second, at))
+            fixed.insert(0, through(one_row(found.inputs[2], at), second, at))
         late = [b for b in bias if not at.is_once(b)]
         if fixed and at.fact(node.output).rank == 2:
             total = at.emit("Gemm", [found.inputs[0], weight, one_row(_total(fixed, at), at)])
@@ -73,7 +73,7 @@ def _is_row(inner: Node, at: Workspace) -> bool:
     return bool(shape and whole and same(shape[-1], whole[-1]) and all(same(d, 1) for d in shape[:-1]))
 
 
-def _through(value: str, second: str, at: Workspace) -> str:
+def through(value: str, second: str, at: Workspace) -> str:
     """``value W``: a constant of constants; of a Concat of rows and of a product, piece by piece."""
     if at.is_weight(value):
         return at.cached_weight(("chained", value, second), lambda: _product(value, second, at), f"{second}/chained")
@@ -81,9 +81,9 @@ def _through(value: str, second: str, at: Workspace) -> str:
     if node is None or node.domain or at.fact(value).rank != 2:
         return at.emit("MatMul", [value, second])
     if node.op == "Concat" and int(node.attrs["axis"]) % 2 == 0:
-        return joined([_through(v, second, at) for v in node.inputs], 0, at)
+        return joined([through(v, second, at) for v in node.inputs], 0, at)
     if node.op == "MatMul" and at.is_weight(node.inputs[1]) and _is_less_at_once(node.inputs[1], second, at):
-        return at.emit("MatMul", [node.inputs[0], _through(node.inputs[1], second, at)])
+        return at.emit("MatMul", [node.inputs[0], through(node.inputs[1], second, at)])
     return at.emit("MatMul", [value, second])
 
 

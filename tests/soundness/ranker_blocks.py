@@ -271,6 +271,25 @@ def asked_of_tokens(b: Builder) -> None:
     _keep(b, _named(b.raw("Tanh", [joined])[0], B, Size(count), Size(WIDTH), bound=1.0))
 
 
+def residual_blocks(b: Builder) -> None:
+    """Features of both sides, blocks that add to all of them, and heads that read what comes of it."""
+    sides = [_side(b, True), _side(b, False)]
+    if None in sides:
+        return
+    rows = [side for side in sides if side is not None]
+    width = sum(side.shape[1].n for side in rows)
+    x = b.raw("Concat", [b.raw("Tanh", [side.name])[0] for side in rows], axis=1)[0]
+    for _ in range(1 + b.below(2)):
+        rank = 1 + b.below(3)
+        inner = b.raw(b.pick(["Relu", "Tanh"]), [b.raw("MatMul", [x, b.weight([width, rank]).name])[0]])[0]
+        bias = [b.weight([width]).name] if b.chance() else []
+        added = b.raw("Gemm", [inner, b.weight([rank, width]).name, *bias])[0]
+        x = b.raw("Add", b.pick([[x, added], [added, x]]))[0]
+    heads = [b.raw("Gemm", [x, b.weight([width, 3]).name])[0] for _ in range(1 + b.below(3))]
+    total = heads[0] if len(heads) == 1 else b.raw("Sum", [b.raw("Neg", [head])[0] for head in heads])[0]
+    _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(3), bound=1.0))
+
+
 RANKERS: list[Block] = [
     tokens,
     token_layer,
@@ -284,4 +303,5 @@ RANKERS: list[Block] = [
     mixing,
     outer_products,
     wide_norm,
+    residual_blocks,
 ]
