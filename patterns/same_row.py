@@ -2,10 +2,12 @@
 
     Gather( repeat(u: [1, d]), r; axis of the candidates )    ->   repeat(u)
     GatherND( repeat(u: [1, T]), Concat(r, j; last axis) )    ->   GatherND( u: [T], j )
+    values of TopK( repeat(u); axis of the candidates )       ->   repeat(u)
 
     repeat(u)[r, j] = u[j]
 
-So PyTorch exports the mask of a history as Transformers makes it: entry by entry, by the numbers of row and step.
+So PyTorch exports the mask of a history as Transformers makes it: entry by entry, by the numbers of row and step. And
+so it exports packed sequences: candidates are sorted by the lengths of their histories, and put in order again.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class SameRow(Rule[Row]):
     name = "same-row"
     algebra = "repeat(u)[r, j] = u[j]"
     exactness = Exactness.EXACT
-    ops = frozenset({"Gather", "GatherND"})
+    ops = frozenset({"Gather", "GatherND", "TopK"})
 
     def match(self, node: Node, at: Workspace) -> Row | None:
         axis, indices = at.fact(node.inputs[0]).axis, at.fact(node.inputs[1]).shape
@@ -53,6 +55,11 @@ class SameRow(Rule[Row]):
         if indices is None or at.fact(node.output).shape is None:
             return None
         once = at.single(node.inputs[0])
+        if node.op == "TopK":
+            along = int(node.attrs.get("axis", -1)) % (at.fact(once).rank or 1)
+            count = at.fact(node.output).shape or ()
+            read = bool(at.graph.consumers(node.output)) and along == axis.index
+            return Row(once, axis.index, (count[along],)) if read else None
         if node.op == "Gather":
             along = int(node.attrs.get("axis", 0)) % (at.fact(once).rank or 1)
             return Row(once, axis.index, indices) if along == axis.index else None
@@ -72,4 +79,8 @@ class SameRow(Rule[Row]):
         before, after = at.fact(found.once).shape or (), at.fact(node.output).shape or ()
         narrow = (*before[: found.axis], *[1] * len(found.rows), *before[found.axis + 1 :])
         row = at.reshape(found.once, narrow)
-        return [row if alike(narrow, after) else at.emit("Expand", [row, at.sizes.known(after)])]
+        rows = row if alike(narrow, after) else at.emit("Expand", [row, at.sizes.known(after)])
+        if node.op != "TopK":
+            return [rows]
+        # Which candidates these are stays as it is; most often nothing asks any more.
+        return [rows, at.emit_many("TopK", node.inputs, 2, **dict(node.attrs))[1]]

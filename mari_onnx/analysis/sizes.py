@@ -159,6 +159,14 @@ def _einsum(node: Node, inputs: Inputs) -> Shape | None:
     return tuple(sizes[letter] for letter in parsed[1])
 
 
+def _top_k(node: Node, inputs: Inputs) -> Shape | None:
+    shape, count = _shape(inputs, 0), _items(inputs, 1)
+    if shape is None or count is None or len(count) != 1:
+        return None
+    axis = int(node.attrs.get("axis", -1)) % len(shape)
+    return (*shape[:axis], count[0], *shape[axis + 1 :])
+
+
 def _squeeze(node: Node, inputs: Inputs) -> Shape | None:
     """Only what onnx leaves open: no axes, where the candidate axis is all that is not a number."""
     fact = inputs[0]
@@ -179,10 +187,15 @@ RULES: dict[str, ShapeRule] = {
     "Concat": _concat,
     "Flatten": _flatten,
     "Slice": _slice,
+    "TopK": _top_k,
     **dict.fromkeys(
         ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Equal", "Less", "Greater", "Where"), _elementwise
     ),
 }
+
+
+ALL_ALIKE = frozenset({"TopK"})
+"""Operators of which all outputs have one shape."""
 
 
 def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list[Shape | None]:
@@ -199,4 +212,4 @@ def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list
             i if isinstance(i, int) and not isinstance(d, int) and not differ(i, d) else d
             for i, d in zip(inferred[0], derived, strict=True)
         )
-    return [derived, *inferred[1:]]
+    return [derived] * len(inferred) if node.op in ALL_ALIKE else [derived, *inferred[1:]]

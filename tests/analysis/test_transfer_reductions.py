@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mari_onnx.analysis import CandidateAxis
 from mari_onnx.analysis.transfer.reductions import IDEMPOTENT, REDUCTIONS
-from tests.analysis.oracle import B, Case, Operand, check, constant, floats, lanes, scalar
+from tests.analysis.oracle import CANDIDATES, B, Case, Operand, check, constant, floats, lanes, scalar
 
 MERGED = CandidateAxis(0, 2, 1)
 
@@ -82,6 +82,8 @@ def test_arg_max(op: str) -> None:
 def test_top_k() -> None:
     assert lanes(Case("TopK", [floats(B, 4, axis=0), constant(2)], {}, 2)) == [CandidateAxis(0)] * 2
     assert lanes(Case("TopK", [floats(B, 4, axis=0), constant(2)], {"axis": 0}, 2)) == ["opaque"] * 2
+    shapes = [f.shape for f in Case("TopK", [floats(B, 4, axis=0), constant(CANDIDATES)], {"axis": 0}, 2).facts()]
+    assert shapes == [(CANDIDATES, 4)] * 2
 
 
 def test_cumulative_sum() -> None:

@@ -87,6 +87,39 @@ def test_other_axes_stay(axis: int) -> None:
     assert looked_up("[1]", "0", item, axis=axis, item=item).times == 0
 
 
+SORTED = """score (float[B,3] user, float[B] user_len, float[B,3] item) => (float[B,3] z) <int64[1] last = {{-1}}> {{
+    count = Shape(user_len)
+    lengths, order = TopK<axis = 0>(user_len, count)
+    {body}
+    z = Add(y, item)
+}}"""
+
+
+def test_candidates_sorted_by_lengths() -> None:
+    body = "h = Gather<axis = 0>(user, order) c = Unsqueeze(lengths, last) y = Mul(h, c)"
+    outcome = apply(RULE, SORTED.format(body=body))
+    assert outcome.times == 2
+    assert outcome.ops["TopK"] == outcome.ops["Gather"] == 0
+
+
+def test_the_order_itself_is_asked_for() -> None:
+    body = "o = Cast<to = 1>(order) s = Add(o, lengths) y = Unsqueeze(s, last)"
+    outcome = apply(RULE, SORTED.format(body=body))
+    assert outcome.times == 1
+    assert outcome.ops["TopK"] == 1
+
+
+def test_entries_of_a_row_that_are_sorted_stay() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,5] user, float[B,2] item) => (float[B,2] z) <int64[1] two = {2}> {
+            most, which = TopK(user, two)
+            z = Add(most, item)
+        }""",
+    )
+    assert outcome.times == 0
+
+
 def test_candidates_that_another_number_picks() -> None:
     """The candidates are the second axis, and the first number picks the first."""
     outcome = apply(
