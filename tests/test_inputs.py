@@ -285,6 +285,24 @@ ONE_NAME_A_SIDE = "float[R,2] u, float[R,2] v, float[B,2] i, float[B,2] j"
 ONE_NAME_AN_INPUT = "float[R,2] u, float[S,2] v, float[B,2] i, float[C,2] j"
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "y = GatherElements<axis = 1>(u, i)",
+        "s = Shape(i) z = Expand(v, s) y = ScatterElements<axis = 1>(z, u, w)",
+    ],
+)
+def test_rows_that_pick_or_are_written_are_those_of_candidates(nodes: str) -> None:
+    """Exporters give inputs names of their own where fewer rows would do."""
+    model = parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : 17]> g (int64[R,5] u, int64[B,2] i, int64[B,3] j) => (int64 y)
+        <int64[1,1] v = {{0}}> {{ w = Identity(u) {nodes} k = Concat<axis = 1>(i, j) }}"""
+    )
+    chosen = choose_inputs(read_graph(model), ["u"])
+    assert chosen.repeated_inside == ()
+    assert sides(chosen) == {"u": "user", "i": "item", "j": "item"}
+
+
 @pytest.mark.parametrize("inputs", [ONE_NAME_A_SIDE, ONE_NAME_AN_INPUT])
 @pytest.mark.parametrize(
     ("nodes", "inside"),

@@ -39,10 +39,28 @@ def can_run(graph: Graph, rows: Mapping[str, tuple[int, int]]) -> bool:
         ir_version=max(graph.model.ir_version, 4),  # before, constants had to be inputs as well
     )
     try:
-        shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
+        inferred = shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError:
         return False
-    return True
+    return all(map(_Sizes(inferred.graph).fit, inferred.graph.node))
+
+
+class _Sizes:
+    """Sizes that onnx has inferred, and what it does not check of them."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        values = [*graph.input, *graph.value_info]
+        self._known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+        self._known |= {t.name: list(t.dims) for t in graph.initializer}
+
+    def fit(self, node: onnx.NodeProto) -> bool:
+        """Whether what picks or writes entries has as many rows as these, and no more entries along all other axes."""
+        if node.op_type not in ("GatherElements", "ScatterElements") or node.domain:
+            return True
+        data, indices = (self._known.get(name, []) for name in node.input[:2])
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        sizes = [pair for at, pair in enumerate(zip(data, indices, strict=False)) if at != axis % len(data)]
+        return all(not size or (index <= size and (size, index) != (MANY, 1)) for size, index in sizes)
 
 
 def _with_rows(value: onnx.ValueInfoProto, rows: tuple[int, int] | None) -> onnx.ValueInfoProto:
