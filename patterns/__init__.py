@@ -38,9 +38,11 @@ from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
+from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
+from mari_onnx.patterns.product_norm import ProductNorm
 from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
@@ -69,6 +71,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),
+    ProductNorm(),
+    NormProduct(),
     ConcatExchange(),
     Unflatten(),
     PairwiseProducts(),

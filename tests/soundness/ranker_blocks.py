@@ -290,6 +290,29 @@ def residual_blocks(b: Builder) -> None:
     _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(3), bound=1.0))
 
 
+def normalised_layers(b: Builder) -> None:
+    """Layers over features of both sides with a normalisation in front, behind, or both."""
+    sides = [_side(b, True), _side(b, False)]
+    if None in sides:
+        return
+    rows = [side for side in sides if side is not None]
+    x = b.raw("Concat", [b.raw("Tanh", [side.name])[0] for side in rows], axis=1)[0]
+    width = sum(side.shape[1].n for side in rows)
+
+    def normalised(value: str, columns: int) -> str:
+        parameters = [b.weight([columns]).name for _ in range(3)]
+        return b.raw("BatchNormalization", [value, *parameters, b.raw("Exp", [b.weight([columns]).name])[0]])[0]
+
+    x = normalised(x, width) if b.chance() else x
+    heads = []
+    for _ in range(1 + b.below(2)):
+        bias = [b.weight([3]).name] if b.chance() else []
+        made = b.raw("Gemm", [x, b.weight([width, 3]).name, *bias])[0]
+        heads.append(b.raw(b.pick(["Tanh", "Relu"]), [normalised(made, 3) if b.chance() else made])[0])
+    total = b.raw("Tanh", [b.raw("Sum", heads)[0]])[0]
+    _keep(b, _named(total, B, Size(3), bound=1.0))
+
+
 RANKERS: list[Block] = [
     tokens,
     token_layer,
@@ -304,4 +327,5 @@ RANKERS: list[Block] = [
     outer_products,
     wide_norm,
     residual_blocks,
+    normalised_layers,
 ]
