@@ -23,6 +23,9 @@ Dimension: TypeAlias = onnx.TensorShapeProto.Dimension
 METADATA_USER = "mari.user_inputs"
 METADATA_STACKED = "mari.stacked_inputs"
 
+SERVED = "serving_default_"
+"""What TensorFlow puts in front of the names of a served model's inputs."""
+
 USER_PREFIXES = ("user", "usr", "u_", "uid", "ctx", "context", "query", "request", "req_", "hist", "member", "viewer")
 ITEM_PREFIXES = ("item", "cand", "target", "doc", "ad_", "i_", "iid", "product", "video", "goods", "sku")
 
@@ -181,7 +184,7 @@ def _from_shapes(graph: Graph) -> Found | None:
 def _from_names(graph: Graph) -> Found:
     sides: Sides = {}
     for name in graph.inputs:
-        plain = name.lower()
+        plain = name.lower().removeprefix(SERVED)
         if plain.startswith(USER_PREFIXES):
             sides[name] = InputSide.USER
         elif plain.startswith(ITEM_PREFIXES):

@@ -228,8 +228,10 @@ def test_common_prefixes_and_the_guess_is_announced() -> None:
     assert note == "guessed from their names as user-side: user_id, user_age, ctx_hour; say --user to be sure"
 
 
-def test_capitals_do_not_matter() -> None:
-    assert sides(choose("float[B,3] UserAge, float[B,2] ItemId")) == {"UserAge": "user", "ItemId": "item"}
+@pytest.mark.parametrize("names", [("UserAge", "ItemId"), ("serving_default_user_age", "serving_default_item_id")])
+def test_capitals_and_where_it_is_served_do_not_matter(names: tuple[str, str]) -> None:
+    user, item = names
+    assert sides(choose(f"float[B,3] {user}, float[B,2] {item}")) == {user: "user", item: "item"}
 
 
 @pytest.mark.parametrize(
