@@ -222,8 +222,9 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
     inside = _repeated_inside(graph, users, axes, symbol)
-    for name in [n for n in users if n in axes]:
-        if name in inside or _rows(graph, name, axes) == 1 or (symbol and _rows(graph, name, axes)):
+    for name in users:
+        rows = _rows(graph, name, axes)
+        if name in inside or rows == 1 or (symbol and rows):
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)

@@ -9,9 +9,9 @@ import numpy as np
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._floats import FLOATS
-from mari_onnx.patterns._parts import mixed_parts, parts_of
+from mari_onnx.patterns._parts import mixed_parts, one_row, parts_of
 from mari_onnx.patterns._repeats import source_of
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -187,6 +187,11 @@ def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *
     return at.cached_weight(key, stacked, f"{node.inputs[1]}/combined")
 
 
+def weight_of(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
+    """Pieces (start, size) of the rows of a product's weight, one after the other, scaled as the product is."""
+    return combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at)
+
+
 def is_linear_layer(node: Node, at: Workspace) -> bool:
     """Whether a MatMul or Gemm multiplies rows with a constant matrix of floats, and adds at most an unscaled bias."""
     weight = at.fact(node.inputs[1])
@@ -194,3 +199,18 @@ def is_linear_layer(node: Node, at: Workspace) -> bool:
         return False
     scaled = node.has_input(2) and node.attrs.get("beta", 1.0) != 1.0
     return not node.attrs.get("transA", 0) and not scaled
+
+
+def is_plain_layer(node: Node, at: Workspace) -> bool:
+    """Whether a node multiplies the rows of a matrix with a constant one, and adds one row for all candidates."""
+    if node.op not in ("MatMul", "Gemm") or node.domain or not is_linear_layer(node, at):
+        return False
+    if at.fact(node.inputs[0]).rank != 2 or at.is_weight(node.inputs[0]):
+        return False
+    return not node.has_input(2) or is_bias(node.inputs[2], node.output, at)
+
+
+def is_bias(row: str, product: str, at: Workspace) -> bool:
+    """Whether a value is one row for all candidates, as wide as the product it is added to."""
+    shape, whole = at.fact(one_row(row, at)).shape, at.fact(product).shape or ()
+    return bool(whole) and at.is_once(row) and (alike(shape, whole[-1:]) or alike(shape, (1, *whole[-1:])))

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._floats import FLOATS
-from mari_onnx.patterns._linear import is_linear_layer
-from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -40,21 +37,6 @@ def as_affine(node: Node, at: Workspace) -> Affine | None:
         summands = bias - mean * factors
     known = np.isfinite(factors).all() and np.isfinite(summands).all()
     return Affine(factors, summands, (*node.inputs[1:], epsilon)) if known else None
-
-
-def is_plain_layer(node: Node, at: Workspace) -> bool:
-    """Whether a node multiplies the rows of a matrix with a constant one, and adds one row for all candidates."""
-    if node.op not in ("MatMul", "Gemm") or node.domain or not is_linear_layer(node, at):
-        return False
-    if at.fact(node.inputs[0]).rank != 2 or at.is_weight(node.inputs[0]):
-        return False
-    return not node.has_input(2) or is_bias(node.inputs[2], node.output, at)
-
-
-def is_bias(row: str, product: str, at: Workspace) -> bool:
-    """Whether a value is one row for all candidates, as wide as the product it is added to."""
-    shape, whole = at.fact(one_row(row, at)).shape, at.fact(product).shape or ()
-    return bool(whole) and at.is_once(row) and (alike(shape, whole[-1:]) or alike(shape, (1, *whole[-1:])))
 
 
 def columns_of(weight: np.ndarray, node: Node) -> np.ndarray:

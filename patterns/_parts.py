@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate, groupby
 
 import numpy as np
 
+from mari_onnx.ir import Node
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -102,6 +104,19 @@ def joined(values: Sequence[str], axis: int, at: Workspace) -> str:
     return at.emit("Concat", values, axis=axis) if len(values) > 1 else values[0]
 
 
+def summed(values: Sequence[str], at: Workspace) -> str:
+    """The values added up, in order; a single one as it is."""
+    return reduce(lambda a, b: at.emit("Add", [a, b]), values)
+
+
+def column_parts(value: str, at: Workspace) -> tuple[tuple[str, int, int], ...]:
+    """The columns of a matrix in its parts, or all in one; nothing where their number is not known."""
+    parts, shape = parts_of(value, at), at.fact(value).shape
+    if parts is not None and parts.axis == 1:
+        return tuple(p for p in parts if p[2])
+    return ((value, 0, shape[-1]),) if shape and isinstance(shape[-1], int) else ()
+
+
 def apply_to_runs(parts: Parts, axis: int, make: Callable[[str, Run], str], at: Workspace) -> str:
     """Concatenates on ``axis`` what ``make`` builds from each run."""
     made = [make(joined(run.values, parts.axis, at), run) for run in runs_of(parts, at)]
@@ -148,6 +163,12 @@ def turned(weight: str, at: Workspace) -> str:
         return np.ascontiguousarray(np.atleast_2d(array.T))
 
     return at.cached_weight(("turned", weight), columns, f"{weight}/turned")
+
+
+def matrix_of(product: Node, at: Workspace) -> str:
+    """The right operand of a product as it multiplies rows; one that is stored transposed must be constant."""
+    weight = product.inputs[1]
+    return turned(weight, at) if product.attrs.get("transB", 0) else one_row(weight, at)
 
 
 def taken(parts: Parts, start: int, size: int, at: Workspace) -> str:

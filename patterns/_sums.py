@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, substitute
-from mari_onnx.patterns._parts import one_row
+from mari_onnx.patterns._parts import one_row, summed
 from mari_onnx.rewrite.workspace import Workspace
 
 DEEPEST = 3
@@ -41,7 +40,7 @@ def added(largest: str, others: Sequence[str], at: Workspace) -> str:
     if not others:
         return largest
     smallest_first = sorted((one_row(v, at) for v in others), key=lambda v: _entries(v, at))
-    return at.emit("Add", [largest, reduce(lambda a, b: at.emit("Add", [a, b]), smallest_first)])
+    return at.emit("Add", [largest, summed(smallest_first, at)])
 
 
 def _entries(value: str, at: Workspace) -> int:

@@ -12,14 +12,13 @@ the value in between is wider than ``x``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
-from mari_onnx.patterns._linear import combined, is_linear_layer
-from mari_onnx.patterns._parts import joined, one_row
+from mari_onnx.patterns._linear import is_linear_layer, weight_of
+from mari_onnx.patterns._parts import joined, one_row, summed
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -43,7 +42,7 @@ class ChainedProducts(Rule[Node]):
 
     def rewrite(self, node: Node, found: Node, at: Workspace) -> Sequence[str]:
         width = (at.fact(found.output).shape or ())[-1]
-        second = combined(node, [(((0, 1.0, ()),), width)], at)
+        second = weight_of(node, [(0, width)], at)
         weight = through(one_row(found.inputs[1], at), second, at)
         bias = [node.inputs[2]] if node.has_input(2) else []
         fixed = [one_row(b, at) for b in bias if at.is_once(b)]
@@ -51,10 +50,10 @@ class ChainedProducts(Rule[Node]):
             fixed.insert(0, through(one_row(found.inputs[2], at), second, at))
         late = [b for b in bias if not at.is_once(b)]
         if fixed and at.fact(node.output).rank == 2:
-            total = at.emit("Gemm", [found.inputs[0], weight, one_row(_total(fixed, at), at)])
+            total = at.emit("Gemm", [found.inputs[0], weight, one_row(summed(fixed, at), at)])
         else:
-            total = _total([at.emit("MatMul", [found.inputs[0], weight]), *fixed], at)
-        return [_total([total, *late], at)]
+            total = summed([at.emit("MatMul", [found.inputs[0], weight]), *fixed], at)
+        return [summed([total, *late], at)]
 
 
 def _is_plain(inner: Node, at: Workspace) -> bool:
@@ -101,7 +100,3 @@ def _product(first: str, second: str, at: Workspace) -> np.ndarray:
     assert left is not None
     assert right is not None
     return (left.astype(np.float64) @ right.astype(np.float64)).astype(right.dtype)
-
-
-def _total(values: Sequence[str], at: Workspace) -> str:
-    return reduce(lambda a, b: at.emit("Add", [a, b]), values)

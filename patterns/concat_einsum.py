@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._equations import plain_terms
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, parts_of, runs_of, taken
 from mari_onnx.patterns._parts import cut as cut_of
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -44,12 +45,10 @@ class ConcatEinsum(Rule[Kept]):
     ops = frozenset({"Einsum"})
 
     def match(self, node: Node, at: Workspace) -> Kept | None:
-        left, arrow, result = str(node.attrs.get("equation", "")).replace(" ", "").partition("->")
-        terms = left.split(",")
-        if not arrow or "." in left or any(len(set(term)) < len(term) for term in terms):
+        equation = plain_terms(node)
+        if equation is None:
             return None
-        if len(terms) != len(node.inputs):
-            return None
+        terms, result = equation
         for value, term in zip(node.inputs, terms, strict=True):
             parts = mixed_parts(value, at)
             if parts is None or term[parts.axis] not in result:

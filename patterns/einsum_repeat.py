@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._equations import plain_terms
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -34,10 +35,10 @@ class EinsumRepeat(Rule[Shorter]):
     ops = frozenset({"Einsum"})
 
     def match(self, node: Node, at: Workspace) -> Shorter | None:
-        left, arrow, result = str(node.attrs.get("equation", "")).replace(" ", "").partition("->")
-        terms = left.split(",")
-        if not arrow or "." in left or any(len(set(term)) < len(term) for term in terms):
+        equation = plain_terms(node)
+        if equation is None:
             return None
+        terms, result = equation
         axes = tuple(_repeated(v, at) for v in node.inputs)
         kept = {term[axis] for term, axis in zip(terms, axes, strict=True) if axis is not None}
         others = {letter for term, axis in zip(terms, axes, strict=True) if axis is None for letter in term}

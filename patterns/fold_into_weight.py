@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._linear import Form, Pieces, combined, is_linear_layer, linear_form, narrowest
-from mari_onnx.patterns._parts import joined, one_row
+from mari_onnx.patterns._parts import joined, one_row, summed
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -80,14 +79,14 @@ class FoldIntoWeight(Rule[Folded]):
         fixed = [at.emit("MatMul", [v, combined(node, [(p, (at.fact(v).shape or ())[-1])], at)]) for v, p in found.once]
         bias = [b for b in node.inputs[2:] if b]
         early = [b for b in bias if at.is_once(b) and _is_row(one_row(b, at), at)]
-        fixed = [_total([one_row(v, at) for v in (*fixed, *early)], at)] if fixed or early else []
+        fixed = [summed([one_row(v, at) for v in (*fixed, *early)], at)] if fixed or early else []
         if fixed and same(product(at.fact(one_row(fixed[0], at)).shape or ()), wide):
             total = at.emit("Gemm", [items, weight, at.reshape(one_row(fixed[0], at), (1, wide))])
             total = at.reshape(total, after)
         else:
             total = at.reshape(at.emit("MatMul", [items, weight]), whole)
-            total = at.reshape(_total([total, *(one_row(v, at) for v in fixed)], at), after)
-        return [_total([total, *(b for b in bias if b not in early)], at)]
+            total = at.reshape(summed([total, *(one_row(v, at) for v in fixed)], at), after)
+        return [summed([total, *(b for b in bias if b not in early)], at)]
 
 
 def _factors(value: str, at: Workspace) -> tuple[str, str]:
@@ -146,8 +145,4 @@ def _weight(node: Node, terms: Iterable[Scaled], width: int, at: Workspace) -> s
             turned = at.emit("Transpose", [at.reshape(factor, (rows, columns))], perm=[1, 0])
             weight = at.emit("Mul", [at.reshape(turned, (columns, rows, 1)), weight])
         blocks.append(weight)
-    return _total(blocks, at)
-
-
-def _total(values: Sequence[str], at: Workspace) -> str:
-    return reduce(lambda a, b: at.emit("Add", [a, b]), values)
+    return summed(blocks, at)

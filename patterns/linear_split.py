@@ -12,12 +12,11 @@ is multiplied once. Rows of the weight are added up when the model is optimized.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._linear import Form, Pieces, combined, is_linear_layer, linear_form
-from mari_onnx.patterns._parts import joined, one_row
+from mari_onnx.patterns._parts import joined, one_row, summed
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -42,14 +41,14 @@ class LinearSplit(Rule[Form]):
         bias = [node.inputs[2]] if node.has_input(2) else []
         early = [b for b in bias if _is_row(b, at)]
         fixed = [at.emit("MatMul", _operands(node, group, at)) for group in _groups(found, True, at)]
-        fixed = [_total([one_row(v, at) for v in (*fixed, *early)], at)] if fixed or early else []
+        fixed = [summed([one_row(v, at) for v in (*fixed, *early)], at)] if fixed or early else []
         rest = [_operands(node, group, at) for group in _groups(found, False, at)]
         if len(rest) == 1 and fixed and _is_flat(rest[0], found, at):
             total = at.emit("Gemm", [*rest[0], one_row(fixed[0], at)])
         else:
             products = [at.emit("MatMul", operands) for operands in rest]
-            total = _total([*products, *(one_row(v, at) for v in fixed)], at)
-        return [_total([_in_shape(node, total, found, at), *(b for b in bias if b not in early)], at)]
+            total = summed([*products, *(one_row(v, at) for v in fixed)], at)
+        return [summed([_in_shape(node, total, found, at), *(b for b in bias if b not in early)], at)]
 
 
 Group = list[tuple[str, Pieces]]
@@ -69,10 +68,6 @@ def _operands(node: Node, group: Group, at: Workspace) -> list[str]:
     shapes = [at.fact(v).shape or () for v, _ in group]
     weight = combined(node, [(pieces, shape[-1]) for (_, pieces), shape in zip(group, shapes, strict=True)], at)
     return [joined([v for v, _ in group], len(shapes[0]) - 1, at), weight]
-
-
-def _total(values: Sequence[str], at: Workspace) -> str:
-    return reduce(lambda a, b: at.emit("Add", [a, b]), values)
 
 
 def _is_row(bias: str, at: Workspace) -> bool:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._norms import Affine, as_affine, columns_of, is_bias, is_plain_layer, made, row_like
+from mari_onnx.patterns._linear import is_bias, is_plain_layer
+from mari_onnx.patterns._norms import Affine, as_affine, columns_of, made, row_like
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import alike, same
-from mari_onnx.patterns._linear import combined, is_linear_layer
-from mari_onnx.patterns._parts import joined, one_row, parts_of, turned
+from mari_onnx.ir.dims import same
+from mari_onnx.patterns._linear import is_plain_layer, weight_of
+from mari_onnx.patterns._parts import column_parts, joined, matrix_of, one_row, summed, turned
 from mari_onnx.patterns.chained_products import through
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -51,29 +50,29 @@ class ResidualProduct(Rule[Residual]):
         shape, added = at.fact(node.inputs[0]).shape, at.graph.producer(node.inputs[0])
         if shape is None or len(shape) != 2 or added is None or added.op != "Add" or at.is_once(node.inputs[0]):
             return None
-        if not isinstance(shape[1], int) or not is_linear_layer(node, at) or not _adds_a_row(node, at):
+        if not isinstance(shape[1], int) or not is_plain_layer(node, at):
             return None
-        summands = list(_summands(node.inputs[0], at))
-        columns = [c for v in summands if _product(v, at) is None for c in _columns(v, shape[-1], at)]
-        products = [p for v in summands if (p := _product(v, at)) is not None]
+        summands = [(v, _product(v, at)) for v in _summands(node.inputs[0], at)]
+        products = [p for _, p in summands if p is not None]
+        parts = [column_parts(v, at) for v, p in summands if p is None]
+        columns = [c for own in parts for c in own]
         whole = all(at.is_once(v) or same((at.fact(v).shape or (0,))[0], shape[0]) for v, _, _ in columns)
-        if not products or not whole or not any(at.is_once(v) for v, _, _ in columns):
+        if not products or not all(parts) or not whole or not any(at.is_once(v) for v, _, _ in columns):
             return None
         return Residual(tuple(columns), tuple(products))
 
     def rewrite(self, node: Node, found: Residual, at: Workspace) -> Sequence[str]:
         width = (at.fact(node.inputs[0]).shape or ())[-1]
-        whole = combined(node, [(((0, 1.0, ()),), width)], at)
+        whole = weight_of(node, [(0, width)], at)
         once = [c for c in found.columns if at.is_once(c[0])]
-        fixed = [at.emit("MatMul", [_as_row(v, at), _rows(node, [(start, size)], at)]) for v, start, size in once]
+        fixed = [at.emit("MatMul", [_as_row(v, at), weight_of(node, [(start, size)], at)]) for v, start, size in once]
         fixed += [through(_as_row(p.inputs[2], at), whole, at) for p in found.products if p.has_input(2)]
         fixed += [_as_row(node.inputs[2], at)] if node.has_input(2) else []
         items = [c for c in found.columns if not at.is_once(c[0])]
-        own = [_rows(node, [(start, size) for _, start, size in items], at)] if items else []
-        weights = [*own, *(through(_weight(p, at), whole, at) for p in found.products)]
+        own = [weight_of(node, [(start, size) for _, start, size in items], at)] if items else []
+        weights = [*own, *(through(matrix_of(p, at), whole, at) for p in found.products)]
         values = [*(v for v, _, _ in items), *(p.inputs[0] for p in found.products)]
-        bias = [reduce(lambda a, b: at.emit("Add", [a, b]), fixed)]
-        return [at.emit("Gemm", [joined(values, 1, at), joined(weights, 0, at), *bias])]
+        return [at.emit("Gemm", [joined(values, 1, at), joined(weights, 0, at), summed(fixed, at)])]
 
 
 def _summands(value: str, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
@@ -95,26 +94,10 @@ def _product(value: str, at: Workspace) -> Node | None:
     if node is None or node.domain or node.op not in ResidualProduct.ops or at.is_once(value) or len(shape) != 2:
         return None
     before = at.fact(node.inputs[0]).shape
-    if not is_linear_layer(node, at) or before is None or len(before) != 2 or node.attrs.get("alpha", 1.0) != 1.0:
+    if not is_plain_layer(node, at) or not before or node.attrs.get("alpha", 1.0) != 1.0:
         return None
     narrower = isinstance(before[1], int) and isinstance(shape[1], int) and before[1] < shape[1]
-    return node if narrower and _adds_a_row(node, at) else None
-
-
-def _columns(value: str, width: int, at: Workspace) -> list[tuple[str, int, int]]:
-    """The columns of a value in their parts."""
-    parts = parts_of(value, at)
-    if parts is None or parts.axis != 1 or parts.rank != 2:
-        return [(value, 0, width)]
-    return [p for p in parts if p[2]]
-
-
-def _adds_a_row(product: Node, at: Workspace) -> bool:
-    """Whether the bias of a product, where it has one, is one row for all candidates, as wide as the product."""
-    if not product.has_input(2):
-        return True
-    shape, whole = at.fact(one_row(product.inputs[2], at)).shape, at.fact(product.output).shape or ()
-    return at.is_once(product.inputs[2]) and (alike(shape, whole[-1:]) or alike(shape, (1, *whole[-1:])))
+    return node if narrower else None
 
 
 def _as_row(value: str, at: Workspace) -> str:
@@ -124,13 +107,3 @@ def _as_row(value: str, at: Workspace) -> str:
     if len(shape) == 2:
         return once
     return turned(once, at) if at.is_weight(once) else at.reshape(once, (1, *shape))
-
-
-def _weight(product: Node, at: Workspace) -> str:
-    weight = product.inputs[1]
-    return turned(weight, at) if product.attrs.get("transB", 0) else weight
-
-
-def _rows(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
-    """Some rows of the weight of a product."""
-    return combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._parts import joined, parts_of
@@ -30,13 +29,13 @@ class Row:
     Attributes:
         once: The row, there once.
         axis: Its axis of size 1, that of the candidates.
-        rows: How many rows are asked for, by axis.
+        rank: How many axes the numbers of rows have.
         others: What else the row is asked for: numbers along its other axes, each with a last axis of size 1.
     """
 
     once: str
     axis: int
-    rows: Shape
+    rank: int
     others: tuple[str, ...] = ()
 
 
@@ -57,27 +56,25 @@ class SameRow(Rule[Row]):
         once = at.single(node.inputs[0])
         if node.op == "TopK":
             along = int(node.attrs.get("axis", -1)) % (at.fact(once).rank or 1)
-            count = at.fact(node.output).shape or ()
-            read = bool(at.graph.consumers(node.output)) and along == axis.index
-            return Row(once, axis.index, (count[along],)) if read else None
+            return Row(once, axis.index, 1) if along == axis.index and at.graph.consumers(node.output) else None
         if node.op == "Gather":
             along = int(node.attrs.get("axis", 0)) % (at.fact(once).rank or 1)
-            return Row(once, axis.index, indices) if along == axis.index else None
+            return Row(once, axis.index, len(indices)) if along == axis.index else None
         if node.attrs.get("batch_dims", 0) or axis.index != 0:
             return None
         if same(indices[-1], 1):
-            return Row(once, 0, indices[:-1])
+            return Row(once, 0, len(indices) - 1)
         parts = parts_of(node.inputs[1], at)
         if parts is None or parts.axis != parts.rank - 1 or parts.sizes[0] != 1:
             return None
-        return Row(once, 0, indices[:-1], parts.values[1:])
+        return Row(once, 0, len(indices) - 1, parts.values[1:])
 
     def rewrite(self, node: Node, found: Row, at: Workspace) -> Sequence[str]:
         if found.others:
             row = at.squeeze(found.once, [found.axis])
-            return [at.emit("GatherND", [row, joined(found.others, len(found.rows), at)])]
+            return [at.emit("GatherND", [row, joined(found.others, found.rank, at)])]
         before, after = at.fact(found.once).shape or (), at.fact(node.output).shape or ()
-        narrow = (*before[: found.axis], *[1] * len(found.rows), *before[found.axis + 1 :])
+        narrow = (*before[: found.axis], *[1] * found.rank, *before[found.axis + 1 :])
         row = at.reshape(found.once, narrow)
         rows = row if alike(narrow, after) else at.emit("Expand", [row, at.sizes.known(after)])
         if node.op != "TopK":

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
-from mari_onnx.patterns._linear import combined, is_linear_layer
-from mari_onnx.patterns._parts import joined, one_row, parts_of, turned, weight_rows
+from mari_onnx.patterns._linear import is_linear_layer, weight_of
+from mari_onnx.patterns._parts import column_parts, joined, one_row, turned, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -57,7 +57,7 @@ class ScaledProduct(Rule[Scaled]):
     def match(self, node: Node, at: Workspace) -> Scaled | None:
         if at.fact(node.inputs[0]).rank != 2 or not is_linear_layer(node, at) or not _has_plain_bias(node, at):
             return None
-        beside = _pieces(node.inputs[0], at)
+        beside = column_parts(node.inputs[0], at)
         for piece in beside:
             value, start, size = piece
             for scaled, added in _as_sum(value, at):
@@ -89,14 +89,6 @@ class ScaledProduct(Rule[Scaled]):
         return [at.emit("Gemm", [joined([*values, found.inner.inputs[0]], 1, at), weight, *bias], transB=1)]
 
 
-def _pieces(value: str, at: Workspace) -> tuple[Piece, ...]:
-    """The columns of a value in its parts, or as they are."""
-    parts, shape = parts_of(value, at), at.fact(value).shape
-    if parts is not None and parts.axis == 1:
-        return tuple(p for p in parts if p[2])
-    return ((value, 0, shape[-1]),) if shape and isinstance(shape[-1], int) else ()
-
-
 def _as_sum(value: str, at: Workspace) -> list[tuple[str, str]]:
     """What a value is, and what is added to it."""
     node = at.graph.producer(value)
@@ -119,7 +111,7 @@ def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, .
         shape = at.fact(inner.inputs[0]).shape
         if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
             continue
-        pieces, fits = _pieces(scales, at), alike(at.fact(scales).shape, at.fact(product).shape)
+        pieces, fits = column_parts(scales, at), alike(at.fact(scales).shape, at.fact(product).shape)
         if fits and any(at.is_once(v) for v, _, _ in pieces) and _is_whole(pieces, width):
             return inner, pieces
     return None
@@ -171,4 +163,4 @@ def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) 
 
 def _turned_rows(node: Node, pieces: Sequence[tuple[int, int]], at: Workspace) -> str:
     """Some rows of the weight of a product, transposed."""
-    return turned(combined(node, [(((start, 1.0, ()),), size) for start, size in pieces], at), at)
+    return turned(weight_of(node, pieces, at), at)

@@ -19,7 +19,7 @@ import numpy as np
 from mari_onnx.fused import FUSED_ACTIVATIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
-from mari_onnx.patterns._parts import joined, one_row, parts_of, split, turned
+from mari_onnx.patterns._parts import joined, matrix_of, one_row, parts_of, split
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -55,7 +55,7 @@ class SiblingProducts(Rule[Siblings]):
         return Siblings(nodes, columns)
 
     def rewrite(self, node: Node, found: Siblings, at: Workspace) -> Sequence[str]:
-        operands = [node.inputs[0], _side_by_side([_matrix(n, at) for n in found.nodes], at)]
+        operands = [node.inputs[0], _side_by_side([matrix_of(n, at) for n in found.nodes], at)]
         if node.has_input(2):
             operands.append(_side_by_side([n.inputs[2] for n in found.nodes], at))
         whole = at.emit(node.op, operands)
@@ -123,11 +123,6 @@ def _are_independent(nodes: Sequence[Node], at: Workspace) -> bool:
             seen.add(producer)
             queue += producer.reads
     return True
-
-
-def _matrix(node: Node, at: Workspace) -> str:
-    weight = node.inputs[1]
-    return turned(weight, at) if node.attrs.get("transB", 0) else one_row(weight, at)
 
 
 def _side_by_side(values: Sequence[str], at: Workspace) -> str:

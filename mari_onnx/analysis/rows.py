@@ -42,25 +42,28 @@ def can_run(graph: Graph, rows: Mapping[str, tuple[int, int]]) -> bool:
         inferred = shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError:
         return False
-    return all(map(_Sizes(inferred.graph).fit, inferred.graph.node))
+    sizes = _sizes(inferred.graph)
+    return all(_fits(node, sizes) for node in inferred.graph.node)
 
 
-class _Sizes:
-    """Sizes that onnx has inferred, and what it does not check of them."""
+def _sizes(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Sizes that onnx has inferred; 0 where it has not."""
+    values = [*graph.input, *graph.value_info]
+    known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+    return known | {t.name: list(t.dims) for t in graph.initializer}
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        values = [*graph.input, *graph.value_info]
-        self._known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-        self._known |= {t.name: list(t.dims) for t in graph.initializer}
 
-    def fit(self, node: onnx.NodeProto) -> bool:
-        """Whether what picks or writes entries has as many rows as these, and no more entries along all other axes."""
-        if node.op_type not in ("GatherElements", "ScatterElements") or node.domain:
-            return True
-        data, indices = (self._known.get(name, []) for name in node.input[:2])
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        sizes = [pair for at, pair in enumerate(zip(data, indices, strict=False)) if at != axis % len(data)]
-        return all(not size or (index <= size and (size, index) != (MANY, 1)) for size, index in sizes)
+def _fits(node: onnx.NodeProto, sizes: Mapping[str, list[int]]) -> bool:
+    """Whether what picks or writes entries has as many rows as these, and no more entries along all other axes.
+
+    onnx does not check this.
+    """
+    if node.op_type not in ("GatherElements", "ScatterElements") or node.domain:
+        return True
+    data, indices = (sizes.get(name, []) for name in node.input[:2])
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    pairs = [pair for at, pair in enumerate(zip(data, indices, strict=False)) if at != axis % len(data)]
+    return all(not size or (index <= size and (size, index) != (MANY, 1)) for size, index in pairs)
 
 
 def _with_rows(value: onnx.ValueInfoProto, rows: tuple[int, int] | None) -> onnx.ValueInfoProto:

@@ -271,14 +271,22 @@ def asked_of_tokens(b: Builder) -> None:
     _keep(b, _named(b.raw("Tanh", [joined])[0], B, Size(count), Size(WIDTH), bound=1.0))
 
 
+def _features(b: Builder) -> tuple[str, int] | None:
+    """Columns of both sides next to each other, and how many there are."""
+    sides = [_side(b, True), _side(b, False)]
+    rows = [side for side in sides if side is not None]
+    if len(rows) < len(sides):
+        return None
+    joined = b.raw("Concat", [b.raw("Tanh", [side.name])[0] for side in rows], axis=1)[0]
+    return joined, sum(side.shape[1].n for side in rows)
+
+
 def residual_blocks(b: Builder) -> None:
     """Features of both sides, blocks that add to all of them, and heads that read what comes of it."""
-    sides = [_side(b, True), _side(b, False)]
-    if None in sides:
+    features = _features(b)
+    if features is None:
         return
-    rows = [side for side in sides if side is not None]
-    width = sum(side.shape[1].n for side in rows)
-    x = b.raw("Concat", [b.raw("Tanh", [side.name])[0] for side in rows], axis=1)[0]
+    x, width = features
     for _ in range(1 + b.below(2)):
         rank = 1 + b.below(3)
         inner = b.raw(b.pick(["Relu", "Tanh"]), [b.raw("MatMul", [x, b.weight([width, rank]).name])[0]])[0]
@@ -292,12 +300,10 @@ def residual_blocks(b: Builder) -> None:
 
 def normalised_layers(b: Builder) -> None:
     """Layers over features of both sides with a normalisation in front, behind, or both."""
-    sides = [_side(b, True), _side(b, False)]
-    if None in sides:
+    features = _features(b)
+    if features is None:
         return
-    rows = [side for side in sides if side is not None]
-    x = b.raw("Concat", [b.raw("Tanh", [side.name])[0] for side in rows], axis=1)[0]
-    width = sum(side.shape[1].n for side in rows)
+    x, width = features
 
     def normalised(value: str, columns: int) -> str:
         parameters = [b.weight([columns]).name for _ in range(3)]
