@@ -337,9 +337,15 @@ class Workspace:
             node, _ = self._suspects.popitem()
             if node not in self.graph:
                 continue
-            if any(self.graph.consumers(v) or self.graph.is_output(v) for v in node.outputs if v):
+            if any(map(self._is_needed, node.outputs)):
                 continue
             self._drop(node)
+
+    def _is_needed(self, value: str) -> bool:
+        """Whether a value is read, is an output, or is the row of an input, which rules may ask for at any time."""
+        if self.graph.consumers(value) or self.graph.is_output(value):
+            return True
+        return any(whole in self.graph.inputs for whole in self._repeated.get(value, ()))
 
     # -- taking back -----------------------------------------------------------------------------------------------
 

@@ -66,3 +66,20 @@ def test_operands_of_items_stay() -> None:
         }""",
     )
     assert outcome.times == 0
+
+
+def test_the_row_of_an_input_that_is_an_output_stays_at_hand() -> None:
+    """Whatever read it before is gone: of that, only the size was asked for."""
+    outcome = apply(
+        RULE,
+        """score (float[B,3] user, float[B,3] item) => (float[B,3,3] z, float[B,3] user) {
+            a = Abs(user)
+            n = Sub(a, item)
+            s = Shape(n)
+            c = Cast<to = 1>(s)
+            f = ReduceSum<keepdims = 0>(c)
+            y = Einsum<equation = "bl,bd->bld">(user, item)
+            z = Mul(y, f)
+        }""",
+    )
+    assert outcome.times == 1
