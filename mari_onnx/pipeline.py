@@ -27,6 +27,7 @@ from mari_onnx.rewrite.rivals import rewrite_afterwards, rewrite_best
 from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import Separated, restore_signature, separate
+from mari_onnx.steps import run_at_once
 from mari_onnx.tidy import tidy
 from mari_onnx.validity import check_result, check_valid
 from mari_onnx.verification import VerifyReport, verify
@@ -318,14 +319,20 @@ def analyze(
 
 
 def _decided(separated: Separated) -> tuple[Separated, Analysis]:
-    """The graph with every If whose condition follows from sizes replaced by its branch, and what is proven of it."""
+    """The graph with the control flow that follows from sizes resolved, and what is proven of it."""
     analysis = analyze_graph(separated.graph, separated.inputs)
-    graph = take_branches(separated.graph, analysis)
+    graph = _resolved(separated.graph, analysis)
     while graph is not separated.graph:
         separated = replace(separated, graph=normalise(graph))
         analysis = analyze_graph(separated.graph, separated.inputs)
-        graph = take_branches(separated.graph, analysis)
+        graph = _resolved(separated.graph, analysis)
     return separated, analysis
+
+
+def _resolved(graph: Graph, analysis: Analysis) -> Graph:
+    """One If or more by the branch that is taken, or else one Loop or more by what runs all steps at once."""
+    taken = take_branches(graph, analysis)
+    return taken if taken is not graph else run_at_once(graph, analysis)
 
 
 def check(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries, resolve_target
 from mari_onnx.analysis.transfer.products import einsum_terms
-from mari_onnx.ir.dims import Dim, differ, fresh, product, same, simplified
+from mari_onnx.ir.dims import Dim, differ, difference, fresh, is_size, product, quotient, same, simplified
 from mari_onnx.ir.graph import Node
 
 Inputs = Sequence[Fact | None]
@@ -80,7 +80,8 @@ def _range(node: Node, inputs: Inputs) -> Shape | None:
     start, limit, delta = (b[0] for b in bounds if b is not None)
     if all(isinstance(v, int) for v in (start, limit, delta)):
         return (len(range(start, limit, delta)),) if delta else None
-    return (simplified(limit),) if same(start, 0) and same(delta, 1) else None
+    count = quotient(difference(limit, start), delta) if isinstance(delta, int) and delta > 0 else None
+    return None if count is None or not same(start, 0) else (count,)
 
 
 def _concat(node: Node, inputs: Inputs) -> Shape | None:
@@ -139,8 +140,10 @@ def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
     if all(isinstance(v, int) for v in (size, start, end, step)):
         kept = kept_entries(size, start, end, step)
         return fresh() if kept is None else len(kept)
-    if same(start, 0) and same(step, 1) and ((isinstance(end, int) and end >= FAR) or same(end, size)):
-        return size
+    if same(step, 1) and ((isinstance(end, int) and end >= FAR) or same(end, size)):
+        left = difference(size, start)
+        if same(start, 0) or (isinstance(start, int) and start > 0 and is_size(left)):
+            return left
     return fresh()
 
 

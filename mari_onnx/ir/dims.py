@@ -108,6 +108,11 @@ def quotient(left: Dim, right: Dim) -> Dim | None:
         return None
 
 
+def is_size(value: Dim) -> bool:
+    """Whether a number is not negative, whatever the symbols are."""
+    return value >= 0 if isinstance(value, int) else bool(value.is_nonnegative)
+
+
 def free_symbols(value: Dim) -> frozenset[Any]:
     return frozenset() if isinstance(value, int) else frozenset(value.free_symbols)
 
