@@ -14,6 +14,7 @@ ARCHITECTURES: tuple[str, ...] = (
     "dcnv2",
     "dcnv2_mix",
     "dlrm",
+    "bags",
     "pnn",
     "fibinet",
     "masknet",

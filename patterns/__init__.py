@@ -38,6 +38,7 @@ from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
+from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.pick import Pick
@@ -68,6 +69,7 @@ from mari_onnx.rewrite.rule import Rule
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
     Views(),
+    Neutral(),
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),

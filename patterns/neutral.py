@@ -1,0 +1,80 @@
+"""A sum with zeros, a product with ones::
+
+    Mul( x, Expand(1) )   ->   x
+    Add( x, 0 )           ->   x
+
+x * 1 = x, x + 0 = x
+
+PyTorch's exporter multiplies the rows of a bag with weights of one where none were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import alike
+from mari_onnx.patterns.views import REPETITIONS, VIEWS
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+NEUTRAL = {"Mul": 1, "Div": 1, "Add": 0, "Sub": 0}
+"""What changes nothing, as the second operand."""
+EITHER = frozenset({"Mul", "Add"})
+"""Or as the first."""
+LARGEST = 1 << 12
+"""Constants with more entries are not looked at."""
+
+
+class Neutral(Rule[str]):
+    """Drops an operand that changes nothing."""
+
+    name = "neutral"
+    algebra = "x * 1 = x, x + 0 = x"
+    exactness = Exactness.EXACT
+    early = True
+    ops = frozenset(NEUTRAL)
+
+    def match(self, node: Node, at: Workspace) -> str | None:
+        shape = at.fact(node.output).shape
+        pairs = [(node.inputs[0], node.inputs[1])]
+        if node.op in EITHER:
+            pairs.append((node.inputs[1], node.inputs[0]))
+        for kept, dropped in pairs:
+            if alike(at.fact(kept).shape, shape) and _uniform(dropped, at) == NEUTRAL[node.op]:
+                return kept
+        return None
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [found]
+
+
+def _uniform(value: str, at: Workspace) -> float | None:
+    """The number that all entries of a value are."""
+    producer = at.graph.producer(value)
+    while producer is not None and not producer.domain and producer.op in (*VIEWS, *REPETITIONS, "Transpose"):
+        value = producer.inputs[0]
+        producer = at.graph.producer(value)
+    if producer is not None:
+        return _filling(producer)
+    weight = at.graph.weights.get(value)
+    if weight is None or not 0 < weight.size <= LARGEST:
+        return None
+    return _same_number(weight.load())
+
+
+def _filling(node: Node) -> float | None:
+    """The number that a ConstantOfShape repeats."""
+    if node.op != "ConstantOfShape" or node.domain:
+        return None
+    tensor = node.attrs.get("value")
+    return 0.0 if tensor is None else _same_number(onnx.numpy_helper.to_array(tensor))
+
+
+def _same_number(array: np.ndarray) -> float | None:
+    if array.dtype.kind not in "fiu" or not (array == array.flat[0]).all():
+        return None
+    return float(array.flat[0])

@@ -1,0 +1,75 @@
+"""x * 1 = x, x + 0 = x."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.patterns.support import apply
+
+RULE = "neutral"
+
+
+def text_of(line: str, *, width: int = 6) -> str:
+    return f"""score (float[B,6] item) => (float[B,{width}] z)
+        <float[6] ones = {{1, 1, 1, 1, 1, 1}}, float[1] none = {{0}}, float one = {{1}}, float[2,1,6] wide =
+         {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}, float[6] some = {{1, 1, 1, 2, 1, 1}}, int64[1] axis = {{1}}> {{
+        shape = Shape(item)
+        size = Shape<end = 1>(item)
+        x = Abs(item)
+        {line}
+        z = Neg(y)
+    }}"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y = Mul(x, ones)",
+        "y = Mul(one, x)",
+        "y = Div(x, one)",
+        "y = Add(none, x)",
+        "y = Sub(x, none)",
+        "o = Expand(one, shape) y = Mul(x, o)",
+        "o = Expand(one, size) c = Unsqueeze(o, axis) y = Mul(x, c)",
+        "o = ConstantOfShape<value = float[1] {1}>(shape) y = Mul(x, o)",
+        "o = ConstantOfShape(shape) y = Add(x, o)",
+    ],
+)
+def test_changes_nothing(line: str) -> None:
+    outcome = apply(RULE, text_of(line))
+    assert outcome.times == 1
+    assert not {"Mul", "Div", "Add", "Sub"} & set(outcome.ops)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y = Mul(x, some)",
+        "y = Mul(x, none)",
+        "y = Add(x, one)",
+        "y = Sub(none, x)",
+        "y = Div(one, x)",
+        "o = ConstantOfShape<value = float[1] {2}>(shape) y = Mul(x, o)",
+    ],
+)
+def test_changes_something(line: str) -> None:
+    assert apply(RULE, text_of(line)).times == 0
+
+
+def test_a_repetition_stays() -> None:
+    text = text_of("y = Mul(x, wide)").replace("(float[B,6] z)", "(float[2,B,6] z)")
+    assert apply(RULE, text).times == 0
+
+
+def test_of_a_user() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,6] user, float[B,6] item) => (float[B,6] z) <float[1] one = {1}> {
+            shape = Shape(user)
+            o = Expand(one, shape)
+            y = Mul(user, o)
+            z = Add(y, item)
+        }""",
+    )
+    assert outcome.times == 1
+    assert "Mul" not in outcome.ops
