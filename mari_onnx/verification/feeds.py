@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,16 @@ from mari_onnx.verification.signature import (
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OPEN_SIZE = 4  # for symbolic dimensions other than the batch
+MOST_SIZES = 7  # different sizes, counted from the one above
 WALK_BATCH = 3  # the graph is walked at this batch: 1 would make candidate axes look like broadcast ones
+
+
+class Lengths(enum.Enum):
+    """Which open dimensions, other than the batch, have the same size."""
+
+    EQUAL = "all"
+    NAMED = "those of one name"
+    FREE = "none"
 
 
 @dataclass(frozen=True)
@@ -35,12 +45,14 @@ class Feeds:
         seed: the seed that they were drawn with.
         full: every input of the original; the user's rows are repeated.
         single: one row of each user input; of a stacked input, its user columns only.
+        lengths: which open dimensions have the same size.
     """
 
     batch: int
     seed: int
     full: Mapping[str, Array]
     single: Mapping[str, Array]
+    lengths: Lengths = Lengths.EQUAL
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class FeedPlan:
         samples: the caller's own arrays, by input name.
         open_size: size of symbolic dimensions other than the batch.
         one_user_row: the original itself takes one row of the user's inputs and tiles inside.
+        lengths: which of those dimensions have the same size.
     """
 
     inputs: Inputs
@@ -62,6 +75,7 @@ class FeedPlan:
     samples: Mapping[str, Array] = field(default_factory=dict)
     open_size: int = OPEN_SIZE
     one_user_row: bool = False
+    lengths: Lengths = Lengths.EQUAL
 
     def draw(self, batch: int, seed: int, caution: Caution = Caution.NORMAL) -> Feeds:
         """Draws feeds.
@@ -93,7 +107,7 @@ class FeedPlan:
                 single[user.name] = np.ascontiguousarray(np.take(row, columns, axis=user.axis))
                 place = (slice(None),) * user.axis + (columns,)
                 full[user.name][place] = self._tiled(row, info, batch)[place]
-        return Feeds(batch, seed, full, single)
+        return Feeds(batch, seed, full, single, self.lengths)
 
     @staticmethod
     def _tiled(row: Array, info: InputInfo, batch: int) -> Array:
@@ -105,12 +119,9 @@ class FeedPlan:
         # Named streams: an input's values do not depend on the other inputs.
         rng = np.random.default_rng([seed, batch, zlib.crc32(info.name.encode()), int(user_row)])
         rows = 1 if user_row else batch
-        shape = info.shape(rows, self._sizes(rows), self.open_size)
+        shape = _shape(self.inputs, info, rows, self.open_size, self.lengths)
         known = self.ranges.get(info.name)
         return draw_array(rng, info.dtype, shape, known, info.axis, caution)
-
-    def _sizes(self, batch: int) -> dict[str, int]:
-        return dict.fromkeys(self.inputs.batch_symbols, batch)
 
     def with_user_inputs(self, user_inputs: Sequence[UserInput]) -> FeedPlan:
         """The same plan with other user inputs."""
@@ -123,6 +134,7 @@ def plan_feeds(
     user_inputs: Sequence[UserInput],
     samples: Mapping[str, Array] | None = None,
     open_size: int = OPEN_SIZE,
+    lengths: Lengths = Lengths.EQUAL,
 ) -> FeedPlan:
     """Walks the graph and prepares to draw feeds.
 
@@ -132,6 +144,7 @@ def plan_feeds(
         user_inputs: those that belong to the user.
         samples: the caller's own arrays, by input name; rows along the candidate axis.
         open_size: size of symbolic dimensions other than the batch.
+        lengths: which of those have the same size.
 
     Returns:
         The plan.
@@ -141,10 +154,23 @@ def plan_feeds(
     """
     checked = {name: _checked_sample(name, array, inputs) for name, array in (samples or {}).items()}
     batch = inputs.fixed_batch or WALK_BATCH
-    sizes = dict.fromkeys(inputs.batch_symbols, batch)
-    shapes = {info.name: info.shape(batch, sizes, open_size) for info in inputs.infos}
-    ranges = derive_ranges(source, shapes, {info.name: info.axis for info in inputs.infos})
-    return FeedPlan(inputs, tuple(user_inputs), ranges, checked, open_size)
+    shapes = {info.name: _shape(inputs, info, batch, open_size, lengths) for info in inputs.infos}
+    ranges = derive_ranges(source, shapes, {info.name: inputs.batch_axes(info) for info in inputs.infos})
+    return FeedPlan(inputs, tuple(user_inputs), ranges, checked, open_size, lengths=lengths)
+
+
+def _shape(inputs: Inputs, info: InputInfo, rows: int, open_size: int, lengths: Lengths) -> tuple[int, ...]:
+    """A concrete shape: so many rows on the candidate axis, and a size for each open dimension."""
+    if lengths is Lengths.EQUAL:
+        return info.shape(rows, dict.fromkeys(inputs.batch_symbols, rows), open_size)
+    if lengths is Lengths.NAMED:
+        sizes = {name: open_size + k % MOST_SIZES for k, name in enumerate(inputs.free_symbols)}
+        return info.shape(rows, {**sizes, **dict.fromkeys(inputs.batch_symbols, rows)}, open_size)
+    places = [place for place, _ in inputs.open_dims]
+    return tuple(
+        open_size + places.index((info.name, axis)) % MOST_SIZES if (info.name, axis) in places else size
+        for axis, size in enumerate(info.shape(rows, {}, open_size))
+    )
 
 
 def _checked_sample(name: str, sample: Array, inputs: Inputs) -> Array:

@@ -17,7 +17,7 @@ FREE_HIGH = 1  # integers about which nothing is known are drawn from [0, 1]
 
 @dataclass(frozen=True)
 class InputRange:
-    """The valid values of one input, element by element, with size 1 on the candidate axis.
+    """The valid values of one input, element by element, with size 1 on axes as long as there are candidates.
 
     Attributes:
         low: smallest value, -inf where free.
@@ -48,34 +48,34 @@ class InputRange:
 
 
 def derive_ranges(
-    source: ModelSource, shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, int | None]
+    source: ModelSource, shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, InputRange]:
     """Walks the graph and collects the valid range of each input.
 
     Args:
         source: the model.
         shapes: a concrete shape for each input, the batch being 2 or more where the model allows it.
-        axes: the candidate axis of each input, None where it has none.
+        axes: the axes of each input that are as long as there are candidates.
 
     Returns:
         A range for each input that could be followed.
     """
     walked = walk(source, dict(shapes))
     return {
-        entry.name: _range_of(entry, walked.constraints, axes.get(entry.name))
+        entry.name: _range_of(entry, walked.constraints, axes.get(entry.name, ()))
         for entry in walked.inputs
         if entry.tracked
     }
 
 
-def _range_of(entry: WalkedInput, found: Constraints, axis: int | None) -> InputRange:
+def _range_of(entry: WalkedInput, found: Constraints, axes: tuple[int, ...]) -> InputRange:
     span = slice(entry.first, entry.first + int(np.prod(entry.shape)))
 
     def shaped(values: Array) -> Array:
         return values[span].reshape(entry.shape)
 
     def reduced(values: Array, reduce: np.ufunc) -> Array:
-        return values if axis is None else np.asarray(reduce.reduce(values, axis=axis, keepdims=True))
+        return np.asarray(reduce.reduce(values, axis=axes, keepdims=True)) if axes else values
 
     vocabularies = []
     for sources, keys in found.vocabularies:

@@ -102,16 +102,24 @@ class Inputs:
         """The input names in order."""
         return tuple(info.name for info in self.infos)
 
+    def batch_axes(self, info: InputInfo) -> tuple[int, ...]:
+        """The axes of an input that are as long as there are candidates: a name may be given to several."""
+        return tuple(k for k, dim in enumerate(info.dims) if k == info.axis or dim in self.batch_symbols)
+
     @property
-    def free_symbols(self) -> tuple[str, ...]:
-        """Symbols other than the batch, in order of appearance; an unnamed open dimension is `?`."""
-        found = [
-            (dim or "?") if not isinstance(dim, int) else ""
+    def open_dims(self) -> tuple[tuple[tuple[str, int], str], ...]:
+        """Input, axis and symbol of each open dimension but the candidate axes; an unnamed one is `?`."""
+        return tuple(
+            ((info.name, axis), dim or "?")
             for info in self.infos
             for axis, dim in enumerate(info.dims)
-            if axis != info.axis
-        ]
-        return tuple(dict.fromkeys(symbol for symbol in found if symbol and symbol not in self.batch_symbols))
+            if axis != info.axis and not isinstance(dim, int)
+        )
+
+    @property
+    def free_symbols(self) -> tuple[str, ...]:
+        """Symbols other than the batch, in order of appearance."""
+        return tuple(dict.fromkeys(s for _, s in self.open_dims if s not in self.batch_symbols))
 
 
 def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:

@@ -13,7 +13,7 @@ import onnx
 from mari_onnx.errors import ModelError, UsageError, VerificationError
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
-from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, plan_feeds
+from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
@@ -22,6 +22,7 @@ from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_so
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
+UNEVEN_BATCH = 7  # the most candidates of the run with uneven lengths
 COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
 FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 SUSPICIOUS = 30.0  # times further from float64 than the original
@@ -120,6 +121,8 @@ def verify(
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
         raise ModelError(f"original model: it runs on none of the drawn inputs; give samples ({state.failure})")
+    if len(inputs.open_dims) > 1:
+        _run_uneven(pair, state, seeds)
     reports = tuple(state.reports.values())
     _note_drift(state)
     passed = all(report.mismatch is None for report in reports)
@@ -254,8 +257,27 @@ def _useless(outputs: Mapping[str, Array]) -> bool:
     return any(array.size and array.dtype.kind == "f" and np.isnan(array).all() for array in outputs.values())
 
 
+def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
+    """One more run, where open dimensions have sizes of their own: the boldest that the original accepts.
+
+    Exporters' scripts give one name to dimensions that need not be the same, and ONNX Runtime does not mind.
+    """
+    for lengths in (Lengths.FREE, Lengths.NAMED):
+        drawn = state.plan
+        plan = plan_feeds(pair.source, drawn.inputs, drawn.user_inputs, drawn.samples, drawn.open_size, lengths)
+        batch = max((b for b in state.batches if b <= UNEVEN_BATCH), default=min(state.batches))
+        feeds = replace(plan, one_user_row=drawn.one_user_row).draw(batch, seed, state.caution)
+        try:
+            expected = pair.original.run(feeds.full)
+        except RunError:
+            continue
+        _compare_run(pair, state, feeds, expected)
+        state.runs += 1
+        return
+
+
 def _compare_run(pair: _Pair, state: _State, feeds: Feeds, expected: Mapping[str, Array]) -> None:
-    where = f"batch {feeds.batch}, seed {feeds.seed}"
+    where = _place(feeds)
     if pair.signature.problem:
         return
     try:
@@ -270,11 +292,21 @@ def _compare_run(pair: _Pair, state: _State, feeds: Feeds, expected: Mapping[str
             truth = _compare_output(pair, state, name, (expected[name], actual[name]), truth, feeds)
 
 
+def _place(feeds: Feeds) -> str:
+    """How reports call a run."""
+    uneven = {
+        Lengths.EQUAL: "",
+        Lengths.NAMED: ", with another size for each open dimension",
+        Lengths.FREE: ", with another size for each open dimension, also for those of one name",
+    }
+    return f"batch {feeds.batch}, seed {feeds.seed}{uneven[feeds.lengths]}"
+
+
 def _compare_output(
     pair: _Pair, state: _State, name: str, arrays: tuple[Array, Array], truth: dict[str, Array] | None, feeds: Feeds
 ) -> dict[str, Array] | None:
     """Compares one output; float64 is consulted when the plain tolerance fails. Returns the float64 run, if made."""
-    dtype, where = pair.dtypes.get(name), f"batch {feeds.batch}, seed {feeds.seed}"
+    dtype, where = pair.dtypes.get(name), _place(feeds)
     found = compare_arrays(*arrays, pair.tolerance, (truth or {}).get(name), dtype)
     if found.mismatch and truth is None and arrays[0].dtype.kind == "f":
         truth = _truth(pair, state, feeds) or {}

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.soundness.generate import B, Builder, Draw, Generated, Setting, Size, Value, add_input, finished
 from tests.soundness.layout_blocks import FAMILIES
+from tests.soundness.loop_blocks import LOOPS
 from tests.soundness.ranker_blocks import RANKERS
 
 OPSETS = (12, 13, 17, 18, 21)
@@ -18,7 +19,7 @@ def random_model(draw: Draw) -> Generated:
     builder = Builder(draw, setting, np.random.default_rng(draw(1000)))
     _add_inputs(builder)
     wanted = 5 + draw(30)
-    families = builder.pick([FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS], [RANKERS, RANKERS, FAMILIES[0]]])
+    families = builder.pick([FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS], [RANKERS, RANKERS, FAMILIES[0]]])
     for _ in range(3 * wanted):
         if len(builder.nodes) >= wanted:
             break
