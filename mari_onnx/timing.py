@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,8 @@ def measure_all(
     rows = inputs.fixed_batch or candidates
     before, *after = (session(_for_session(m), threads=1, folder=folder) for m in (original, *results))
     failure = ""
-    for caution in Caution:
-        feeds = plan.draw(rows, SEED, caution)
+    for one_row, caution in product((signature.given_once, not signature.given_once), Caution):
+        feeds = replace(plan, one_user_row=one_row).draw(rows, SEED, caution)
         full, single = dict(feeds.full), signature.feeds(feeds.full, feeds.single)
         try:
             before.run(None, full)

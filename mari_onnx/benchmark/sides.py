@@ -199,8 +199,8 @@ class Requests:
         for size in (OPEN_SIZE, *OTHER_OPEN_SIZES) if self._inputs.free_symbols else (OPEN_SIZE,):
             plan = plan_feeds(self._source, self._inputs, self._best.user_inputs, self._samples, size)
             for caution in Caution:
-                yield plan, caution
-            yield replace(plan, one_user_row=True), Caution.NORMAL
+                yield replace(plan, one_user_row=self._best.given_once), caution
+            yield replace(plan, one_user_row=not self._best.given_once), Caution.NORMAL
 
     @staticmethod
     def _users_of(signature: Signature) -> Iterator[str]:

@@ -243,6 +243,7 @@ class Signature:
         stacked: inputs that became two.
         expected: the inputs of the optimized model.
         problem: why the optimized model cannot be fed, None when it can.
+        given_once: the original, too, takes one row of the user's inputs, for these have rows of their own.
     """
 
     user_inputs: tuple[UserInput, ...]
@@ -250,6 +251,7 @@ class Signature:
     stacked: tuple[StackedInput, ...]
     expected: tuple[str, ...]
     problem: str | None = None
+    given_once: bool = False
 
     def feeds(self, full: Mapping[str, Array], single: Mapping[str, Array]) -> dict[str, Array]:
         """The feeds of the optimized model.
@@ -296,7 +298,14 @@ def match_signatures(original: Inputs, optimized: ModelSource, user_inputs: Sequ
     made = {*original.names, *(entry.user for entry in stacked), *(entry.item for entry in stacked)}
     unknown = [name for name in theirs if name not in made]
     problem = f"the optimized model has an input that the original lacks: '{unknown[0]}'" if unknown else None
-    return Signature(user, single, stacked, tuple(theirs), problem)
+    return Signature(user, single, stacked, tuple(theirs), problem, _given_once(original, optimized, user))
+
+
+def _given_once(original: Inputs, optimized: ModelSource, user: Sequence[UserInput]) -> bool:
+    """Whether the optimized model's metadata names no candidate axis for any of the user's inputs."""
+    axes = _json(optimized, CANDIDATE_AXIS_KEY)
+    whole = [entry.name for entry in user if entry.columns is None and original[entry.name].axis is not None]
+    return isinstance(axes, dict) and 0 < len(whole) == len(user) and not set(whole) & set(axes)
 
 
 def _takes_one_row(info: InputInfo, theirs: Mapping[str, InputInfo]) -> bool:

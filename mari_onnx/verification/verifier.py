@@ -17,7 +17,13 @@ from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, pl
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
-from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
+from mari_onnx.verification.signature import (
+    Inputs,
+    Signature,
+    match_signatures,
+    original_inputs,
+    stated_axes,
+)
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
@@ -115,6 +121,7 @@ def verify(
         _computed_types(source),
     )
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
+    plan = replace(plan, one_user_row=signature.given_once)
     state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan)
     _check_signatures(pair, state, inputs)
     for batch in _usable_batches(inputs, batches, state):
@@ -235,8 +242,8 @@ def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan
     for caution in Caution:
         if caution >= state.caution:
             yield state.plan, caution
-    if batch > 1 and not state.plan.one_user_row:
-        yield replace(state.plan, one_user_row=True), state.caution
+    if batch > 1:
+        yield replace(state.plan, one_user_row=not state.plan.one_user_row), state.caution
     if not state.runs and state.plan.inputs.free_symbols:
         for size in OTHER_OPEN_SIZES:
             other = plan_feeds(pair.source, state.plan.inputs, state.plan.user_inputs, state.plan.samples, size)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mari_onnx import optimize
 from mari_onnx.errors import ModelError, UsageError
+from mari_onnx.timing import measure
 from mari_onnx.verification import (
     draw_feeds,
     match_signatures,
@@ -260,3 +262,31 @@ def test_weights_that_are_also_inputs_are_not_fed(make):
     model = make("g (float[B,2] x, float[2,1] w) => (float[B,1] y) { y = MatMul(x, w) }", w=np.ones((2, 1), np.float32))
     assert set(draw_feeds(model, [], 3).full) == {"x"}
     assert verify(model, model, user_inputs=[]).passed
+
+
+def two_towers(make):
+    """Scores of all users for all items: an item's symbol is not a user's."""
+    return make(
+        """towers (float[U,4] user, float[B,4] item) => (float[U,B] score) {
+            turned = Transpose(item)
+            score = MatMul(user, turned)
+        }"""
+    )
+
+
+def test_users_with_rows_of_their_own_are_fed_one(make):
+    original = two_towers(make)
+    result = optimize(original, user_inputs=["user"])
+    report = verify(original, result.model)
+    assert report.passed
+    assert report.runs == 8
+    assert measure(original, result.model, ["user"], 3, 0.0).candidates == 3
+
+
+def test_one_row_that_is_repeated_inside_can_be_timed(make):
+    original = make(
+        """g (float[U,4] user, float[B,4] item) => (float[B,8] score) {
+            size = Shape(item) repeated = Expand(user, size) score = Concat<axis = 1>(repeated, item)
+        }"""
+    )
+    assert measure(original, optimize(original, user_inputs=["user"]).model, ["user"], 3, 0.0).runs >= 1
