@@ -34,7 +34,7 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
 
     steps = built.rewritten.applied[-1].step if built.rewritten.applied else 0
     if not is_right(0):
-        return "it is wrong before any rule is applied, in the hoist; please report this model"
+        return "it is wrong before any rule is applied, in the hoist"
     right, wrong = 0, steps
     while wrong - right > 1:
         middle = (right + wrong) // 2
@@ -44,7 +44,7 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
             wrong = middle
     guilty = [a for a in built.rewritten.applied if a.step == wrong]
     if not guilty:
-        return "no single rewrite is to blame; please report this model"
+        return "no single rewrite is to blame"
     # A rewrite is kept with all that it led to: the guilty rule is the one without which the result is right.
     for name in dict.fromkeys(a.rule for a in guilty):
         if is_right(None, [r for r in afterwards or rules if r.name != name]):

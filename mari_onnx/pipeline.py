@@ -42,6 +42,9 @@ Place = Callable[[onnx.ModelProto], "str | os.PathLike[str]"]
 """Writes a result somewhere, so that it can be compared as the file that it will be."""
 
 
+REPORT_IT = "please report this model"
+
+
 @dataclass(frozen=True)
 class Options:
     """How to optimize.
@@ -231,16 +234,18 @@ def _verified(
     """Compares with the original, and finds the guilty rewrite where they differ."""
     from mari_onnx.bisect import guilty_rewrite
 
+    advice = REPORT_IT
     try:
         written = place(built.model) if place is not None else None
         checked = check(loaded.source, built, options, written, lambda line: tell(f"verify: {line}"))
         if checked.passed:
             return checked
         problem = checked.summary()
+        advice = checked.sensitivity or advice
     except UnusableResultError as error:
         problem = str(error)
     tell("bisect")
-    raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, built)}")
+    raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, built)}; {advice}")
 
 
 def build(

@@ -134,7 +134,9 @@ def _has_plain_bias(node: Node, at: Workspace) -> bool:
     if not node.has_input(2):
         return True
     shape, whole = at.fact(node.inputs[2]).shape, at.fact(node.output).shape
-    return at.is_weight(node.inputs[2]) and shape is not None and len(shape) == 1 and same(shape[0], (whole or ())[-1])
+    if shape is None or len(shape) != 1 or not whole:
+        return False
+    return at.is_weight(node.inputs[2]) and same(shape[0], whole[-1])
 
 
 def _where(pieces: Sequence[Piece]) -> list[tuple[int, int]]:

@@ -70,6 +70,12 @@ def _larger(old: float | None, new: float) -> float:
     return new if old is None else max(old, new)
 
 
+SENSITIVE = 1e-5
+"""An original that is this much of its outputs' magnitude off float64 has lost two digits to rounding, or more."""
+LIKE_ROUNDING = 30.0
+"""Times as far off float64 as the original, a result is off for rounding of its own."""
+
+
 @dataclass(frozen=True)
 class VerifyReport:
     """The verdict.
@@ -91,6 +97,21 @@ class VerifyReport:
     seeds: int
     runs: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def sensitivity(self) -> str:
+        """A sentence where an output differs that rounding moves by as much; empty otherwise."""
+        for output in self.outputs:
+            errors, scale = output.error_vs_float64, output.scale or 0.0
+            if output.mismatch is None or errors is None or errors.original <= SENSITIVE * scale:
+                continue
+            if errors.optimized <= LIKE_ROUNDING * errors.original:
+                return (
+                    f"the model amplifies rounding: against float64 the original is {errors.original:.2g} off in"
+                    f" {output.name} as well, the result {errors.optimized:.2g}; where that is good enough, say"
+                    f" --atol {2 * (errors.original + errors.optimized):.1g}"
+                )
+        return ""
 
     def summary(self) -> str:
         """The verdict on one line."""

@@ -313,3 +313,27 @@ def test_ranking_agrees_with_all_pairs(scores, random, noise):
         one[i] - one[j] > 1.0 and two[i] < two[j] for i in range(len(scores)) for j in range(len(scores))
     )
     assert ranking_kept(one, two, tolerance) is not reversed_pair
+
+
+def cancelling(make, last):
+    """What is left of a large number after rounding."""
+    return make(
+        f"""g (float[B,1] user, float[B,1] item) => (float[B,1] score) {{
+            big = Constant<value = float[1] {{30000}}>() bigger = Constant<value = float[1] {{300000}}>()
+            {last} score = Identity(left)
+        }}"""
+    )
+
+
+def test_what_rounding_does_is_said(make):
+    one = cancelling(make, "x = Add(user, big) y = Add(x, item) left = Sub(y, big)")
+    other = cancelling(make, "x = Add(user, bigger) y = Add(x, item) left = Sub(y, bigger)")
+    report = verify(one, other, user_inputs=USER)
+    assert not report.passed
+    assert "amplifies rounding" in report.sensitivity
+    assert "--atol" in report.sensitivity
+
+
+def test_what_is_wrong_is_not_put_down_to_rounding(original, optimized):
+    assert verify(original, changed(optimized, "w_user", 1e-2)).sensitivity == ""
+    assert verify(original, optimized).sensitivity == ""
