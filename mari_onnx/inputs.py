@@ -211,7 +211,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
         if side is InputSide.SHARED:
             continue
         axis = _candidate_axis(graph, name, symbol, name in sure)
-        if axis is None and name not in sure:
+        if axis is None and (name not in sure or side is InputSide.USER):
             sides[name] = InputSide.SHARED
         elif axis is None:
             raise UsageError(

@@ -214,8 +214,9 @@ def test_what_cannot_have_candidates_is_given_once() -> None:
 
 
 def test_a_named_scalar_has_no_candidates() -> None:
-    with pytest.raises(UsageError, match=r"the user-side input 't' is .* no candidate axis"):
-        choose("float[B,3] a, float t", ["t"])
+    assert sides(choose("float[B,3] a, float t", ["t"])) == {"a": "item", "t": "shared"}
+    with pytest.raises(UsageError, match=r"the item-side input 't' is .* no candidate axis"):
+        choose("float[B,3] a, float[B,3] b, float t", item=["a", "t"])
 
 
 # -- guessed from names ------------------------------------------------------------------------------------------------

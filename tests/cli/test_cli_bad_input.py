@@ -167,10 +167,12 @@ def test_nothing_said_and_nothing_to_guess_from(refused, tmp_path, out):
     assert "a [B, 3], b [B, 3]" in message
 
 
-def test_a_user_input_without_candidate_axis(refused, tmp_path, out):
-    body = "g (float user_s, float[B,3] item_x) => (float[B,3] score) { score = Mul(item_x, user_s) }"
+def test_an_item_input_without_candidate_axis(refused, tmp_path, out):
+    body = """g (float[B,3] user_x, float item_s, float[B,3] item_x) => (float[B,3] score) {
+        s = Mul(item_x, item_s) score = Add(s, user_x)
+    }"""
     path = rankers.save(rankers.text(body), tmp_path / "m.onnx")
-    assert "no candidate axis" in refused("optimize", path, out, "--user", "user_s")
+    assert "no candidate axis" in refused("optimize", path, out, "--item", "item_*")
 
 
 def test_items_that_disagree_about_the_number_of_candidates(refused, tmp_path, out):
