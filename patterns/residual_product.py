@@ -10,12 +10,12 @@ they add is the product of something narrow, and so is what is made of it. The s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
-from mari_onnx.patterns._linear import is_plain_layer, weight_of
+from mari_onnx.patterns._linear import is_plain_layer, terms_of, weight_of
 from mari_onnx.patterns._parts import column_parts, joined, matrix_of, one_row, summed, turned
 from mari_onnx.patterns.chained_products import through
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -52,7 +52,10 @@ class ResidualProduct(Rule[Residual]):
             return None
         if not isinstance(shape[1], int) or not is_plain_layer(node, at):
             return None
-        summands = [(v, _product(v, at)) for v in _summands(node.inputs[0], at)]
+        terms = terms_of(node.inputs[0], at, DEEPEST)
+        if any(factor != 1.0 for _, factor in terms):
+            return None
+        summands = [(v, _product(v, at)) for v, _ in terms]
         products = [p for _, p in summands if p is not None]
         parts = [column_parts(v, at) for v, p in summands if p is None]
         columns = [c for own in parts for c in own]
@@ -73,19 +76,6 @@ class ResidualProduct(Rule[Residual]):
         weights = [*own, *(through(matrix_of(p, at), whole, at) for p in found.products)]
         values = [*(v for v, _, _ in items), *(p.inputs[0] for p in found.products)]
         return [at.emit("Gemm", [joined(values, 1, at), joined(weights, 0, at), summed(fixed, at)])]
-
-
-def _summands(value: str, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
-    """What a value is the sum of, column by column."""
-    node, shape = at.graph.producer(value), at.fact(value).shape or ()
-    if node is None or node.op != "Add" or node.domain or not depth or at.is_once(value):
-        yield value
-        return
-    if not all(same((at.fact(v).shape or (0,))[-1], shape[-1]) for v in node.inputs):
-        yield value
-        return
-    for summand in node.inputs:
-        yield from _summands(summand, at, depth - 1)
 
 
 def _product(value: str, at: Workspace) -> Node | None:
