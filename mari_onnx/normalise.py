@@ -96,7 +96,7 @@ def fold_constants(graph: Graph) -> Graph:
     foldable: list[Node] = []
     for node in graph.sorted_nodes():
         pure = not node.domain and not node.captures and node.op not in (*RANDOM, *KEPT)
-        if pure and not _has_subgraph(node) and all(v in constant for v in node.reads):
+        if pure and not has_subgraph(node) and all(v in constant for v in node.reads):
             foldable.append(node)
             constant.update(o for o in node.outputs if o)
     if not foldable:
@@ -126,7 +126,8 @@ def plain_lookups(graph: Graph) -> Graph:
     return rebuilt(graph, nodes, weights)
 
 
-def _has_subgraph(node: Node) -> bool:
+def has_subgraph(node: Node) -> bool:
+    """Whether a node is control flow."""
     return any(isinstance(v, onnx.AttributeProto) for v in node.attrs.values())
 
 

@@ -126,23 +126,29 @@ def _listed(written: Written, count: Dim, data: str, index: Dim) -> Dim | None:
 
 def cut(written: Written, count: Dim, node: Node, inputs: Values) -> Value:
     """The piece of a list that belongs to the step: all pieces have one size, and nothing is left."""
-    data = inputs[0]
-    bounds = [i.content.items if isinstance(i, Numbers) else None for i in inputs[1:3]]
-    axes, steps = (None if i is None else _integers(written, i) for i in (*inputs[3:5], None, None)[:2])
-    start, end = (b[0] if b is not None and len(b) == 1 else None for b in bounds)
-    if not isinstance(data, Whole) or start is None or end is None or steps not in (None, [1]):
+    data, bounds = inputs[0], [i.content.items if isinstance(i, Numbers) else () for i in inputs[1:3]]
+    if not isinstance(data, Whole) or [len(b) for b in bounds] != [1, 1]:
         raise DependentError(f"{node.where()} cuts in a way that is not known")
-    shape = written.shape(data.name)
+    ((start,), (end,)), shape = bounds, written.shape(data.name)
+    axes, steps = ([default] if i is None else _integers(written, i) for i, default in _optional(inputs))
+    if axes not in ([0], [-len(shape)]) or steps != [1]:
+        raise DependentError(f"{node.where()} cuts in a way that is not known")
     size = difference(end, start)
     if len(shape) == 1 and size == 1:
         number = _listed(written, count, data.name, start)
         if number is not None:
             return Numbers(Fact(written.fact(data.name).dtype, (1,), content=Content((1,), (number,))))
-    pieces = axes in (None, [0], [-len(shape)]) and isinstance(size, int) and size > 0 and same(start, size * STEP)
+    pieces = isinstance(size, int) and size > 0 and same(start, size * STEP)
     if not pieces or not same(shape[0], size * count) or not all(isinstance(d, int) and d > 0 for d in shape[1:]):
         raise DependentError(f"{node.where()} cuts pieces of different sizes")
     target = written.numbers(np.array([-1, size, *shape[1:]], np.int64))
     return Rows(written.call("Reshape", [data.name, target], {}))
+
+
+def _optional(inputs: Values) -> list[tuple[Value | None, int]]:
+    """The axes and the steps of a Slice, each with what it is where it is left out."""
+    axes, steps, *_ = (*inputs[3:5], None, None)
+    return [(axes, 0), (steps, 1)]
 
 
 def _row(node: Node, value: Value | None) -> str:

@@ -12,6 +12,7 @@ from mari_onnx.analysis.transfer import RANDOM
 from mari_onnx.ir.dims import Dim, difference, same
 from mari_onnx.ir.graph import Node, Weight
 from mari_onnx.ir.proto import constant_value, read_nodes, read_weight
+from mari_onnx.normalise import has_subgraph
 from mari_onnx.steps.batched import BATCHED
 from mari_onnx.steps.values import STEP, Appended, DependentError, Numbers, Rows, Unknown, Value, Whole, substituted
 from mari_onnx.steps.written import Written
@@ -79,7 +80,7 @@ class Body:
             return self._branches(node, inputs[0], values)
         if unknown is not None:
             raise DependentError(unknown)
-        if len(node.outputs) != 1 or node.domain or node.captures or node.op in RANDOM:
+        if len(node.outputs) != 1 or node.domain or has_subgraph(node) or node.op in (*RANDOM, "Dropout"):
             raise DependentError(f"{node.where()} is not known for all steps at once")
         if node.op == "SequenceInsert":
             return [_appended(node, inputs)]

@@ -80,7 +80,7 @@ class _Loop:
         body = Body(self._written, self._judge, count)
         values = body.run(self._body, {**given, **dict(zip(carried, states, strict=True))})
         going, *results = (values.get(v.name, Whole(v.name)) for v in self._body.output)
-        self._check_end(body, values, going)
+        self._check_end(body, values, going, count)
         instead: dict[Node, list[Node]] = {self._node: self._written.nodes}
         for before, after, output in zip(states, results, self._node.outputs, strict=False):
             instead |= self._carried(body, before, after, output)
@@ -139,13 +139,15 @@ class _Loop:
                 raise DependentError("it may not start")
         return limit
 
-    def _check_end(self, body: Body, values: Mapping[str, Value], going: Value) -> None:
+    def _check_end(self, body: Body, values: Mapping[str, Value], going: Value, count: Dim) -> None:
         """That the loop does not end before its number of steps, nor after it."""
         content = body.fact(going).content
         if content is not None and content.integers() == (1,):
             return
-        counter = body.fact(values.get(self._condition().inputs[0])).content
-        if counter is None or len(counter.items) != 1 or not same(counter.items[0], STEP + 1):
+        compared = [values.get(v, Whole(v)) for v in self._condition().inputs]
+        contents = [body.fact(v).content for v in compared]
+        counter, limit = (c.items[0] if c is not None and len(c.items) == 1 else None for c in contents)
+        if counter is None or limit is None or not same(counter, STEP + 1) or not same(limit, count):
             raise DependentError("it goes on for as long as something holds that is not known")
 
     def _carried(self, body: Body, before: Value, after: Value, output: str) -> dict[Node, list[Node]]:

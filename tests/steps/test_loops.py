@@ -114,6 +114,8 @@ def test_two_loops() -> None:
     "loop",
     [
         bag(SUM, going="c2 = Less(k, bags)"),  # one step too many, were it not for the number told
+        bag(SUM, going="next = Add(k, one) c2 = Less(next, five)"),  # five steps at most
+        bag(SUM, STEP.replace("e1, first)", "e1, first, e1)")),  # every fifth of the ids, or fewer
         bag(SUM, STEP.replace("table, own", "table, ids")),  # all rows of the request at each step
         bag(SUM, STEP.replace("Slice(list, s1, e1", "Slice(list, s1, far")),  # all that is left of the list
         bag(SUM.replace("found", "noise"), STEP + "noise = RandomNormalLike(found)"),
