@@ -28,7 +28,7 @@ from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_so
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
-UNEVEN_BATCH = 7  # the most candidates of the run with uneven lengths
+FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
 COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
 FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 SUSPICIOUS = 30.0  # times further from float64 than the original
@@ -130,6 +130,8 @@ def verify(
         raise ModelError(f"original model: it runs on none of the drawn inputs; give samples ({state.failure})")
     if len(inputs.open_dims) > 1:
         _run_uneven(pair, state, seeds)
+    if signature.given_once and state.plan.one_user_row:
+        _run_repeated(pair, state, seeds)
     reports = tuple(state.reports.values())
     _note_drift(state)
     passed = all(report.mismatch is None for report in reports)
@@ -272,8 +274,7 @@ def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
     for lengths in (Lengths.FREE, Lengths.NAMED):
         drawn = state.plan
         plan = plan_feeds(pair.source, drawn.inputs, drawn.user_inputs, drawn.samples, drawn.open_size, lengths)
-        batch = max((b for b in state.batches if b <= UNEVEN_BATCH), default=min(state.batches))
-        feeds = replace(plan, one_user_row=drawn.one_user_row).draw(batch, seed, state.caution)
+        feeds = replace(plan, one_user_row=drawn.one_user_row).draw(_few(state), seed, state.caution)
         try:
             expected = pair.original.run(feeds.full)
         except RunError:
@@ -281,6 +282,24 @@ def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
         _compare_run(pair, state, feeds, expected)
         state.runs += 1
         return
+
+
+def _run_repeated(pair: _Pair, state: _State, seed: int) -> None:
+    """One more run, with the user's row repeated, where the original takes that as well and makes no more of it."""
+    try:
+        once = pair.original.run(state.plan.draw(_few(state), seed, state.caution).full)
+        feeds = replace(state.plan, one_user_row=False).draw(_few(state), seed, state.caution)
+        expected = pair.original.run(feeds.full)
+    except RunError:
+        return
+    if all(expected[name].shape == array.shape for name, array in once.items()):
+        _compare_run(pair, state, feeds, expected)
+        state.runs += 1
+
+
+def _few(state: _State) -> int:
+    """The number of candidates of a further run."""
+    return max((b for b in state.batches if b <= FURTHER_BATCH), default=min(state.batches))
 
 
 def _compare_run(pair: _Pair, state: _State, feeds: Feeds, expected: Mapping[str, Array]) -> None:

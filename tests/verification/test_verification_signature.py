@@ -283,6 +283,17 @@ def test_users_with_rows_of_their_own_are_fed_one(make):
     assert measure(original, result.model, ["user"], 3, 0.0).candidates == 3
 
 
+def test_rows_that_may_be_one_or_all_are_fed_both(make):
+    original = make(
+        """g (float[U,4] user, float[B,4] item, float[B,4] other) => (float[B,4] score) {
+            size = Shape(item) repeated = Expand(user, size) both = Mul(repeated, item) score = Add(both, other)
+        }"""
+    )
+    report = verify(original, optimize(original, user_inputs=["user"]).model)
+    assert report.passed
+    assert report.runs == 9
+
+
 def test_one_row_that_is_repeated_inside_can_be_timed(make):
     original = make(
         """g (float[U,4] user, float[B,4] item) => (float[B,8] score) {
