@@ -1,7 +1,8 @@
 """Operators that ONNX Runtime's optimizer leaves in a saved graph, as the standard ones that they stand for.
 
 The analysis and the rules know the standard operators. They are written as ONNX Runtime knows them, which fuses them
-again when it loads the result; what it would not fuse again stays (:mod:`mari_onnx.analysis.contrib`).
+again when it loads the result; what it would not fuse again stays (:mod:`mari_onnx.analysis.contrib`). So are the
+lookups and joins of columns that converters of scikit-learn write in ai.onnx.ml.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mari_onnx.ir.dims import fresh
 from mari_onnx.ir.graph import Graph, Node, Weight
 
 CONTRIB = "com.microsoft"
+LEARNED = "ai.onnx.ml"
 SMALL = 64
 """Constants of so few whole numbers may be sizes or axes."""
 
@@ -274,6 +276,24 @@ def _mean(build: _Build, value: str) -> str:
     return build.emit("ReduceMean", [value, build.weight(np.array([-1], np.int64))], keepdims=1)
 
 
+def _feature_extractor(build: _Build, node: Node) -> list[str]:
+    """Chosen columns."""
+    chosen, rank = build.graph.constant(node.inputs[1]), build.rank(node.inputs[0])
+    if chosen is None or rank < 2:  # of a vector it makes a matrix
+        raise _KeptError
+    return [build.emit("Gather", [node.inputs[0], build.weight(chosen.reshape(-1))], axis=rank - 1)]
+
+
+def _feature_vectorizer(build: _Build, node: Node) -> list[str]:
+    """Matrices side by side, as floats; others than as wide as it says are cut, or filled up."""
+    facts = [build.known.facts.get(v, Fact()) for v in node.inputs]
+    said = node.attrs.get("inputdimensions", ())
+    if [f.shape[1] if f.shape is not None and len(f.shape) == 2 else None for f in facts] != list(said):
+        raise _KeptError
+    joined = build.emit("Concat", node.inputs, axis=1)
+    return [build.emit("Cast", [joined], to=onnx.TensorProto.FLOAT)]
+
+
 def _contrib() -> Iterator[tuple[str, Writer]]:
     yield "FusedGemm", _gemm
     yield "FusedConv", _conv
@@ -289,5 +309,7 @@ def _contrib() -> Iterator[tuple[str, Writer]]:
 FUSED: Mapping[tuple[str, str], Writer] = {
     **{(CONTRIB, op): write for op, write in _contrib()},
     ("", "SimplifiedLayerNormalization"): _rms_norm,
+    (LEARNED, "ArrayFeatureExtractor"): _feature_extractor,
+    (LEARNED, "FeatureVectorizer"): _feature_vectorizer,
 }
 """By domain and operator."""

@@ -231,3 +231,54 @@ def test_integer_products_of_the_user_run_once() -> None:
     (fused,) = [n for n in result.model.graph.node if n.domain]
     assert fused.input[0] == "user"
     assert result.report.after.flops < result.report.before.flops / 100
+
+
+def learned(text: str, **feeds: np.ndarray) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    header = '<ir_version: 9, opset_import: ["" : 17, "ai.onnx.ml" : 3]>'
+    return onnx.parser.parse_model(f"{header} {text}"), feeds
+
+
+def test_columns_that_a_pipeline_chooses() -> None:
+    text = """g (float[B,4] x) => (float[B,3] y) <int64[1,3] chosen = {2, 0, 2}> {
+        y = ai.onnx.ml.ArrayFeatureExtractor(x, chosen)
+    }"""
+    assert_written_out(*learned(text, x=np.arange(8, dtype=np.float32).reshape(2, 4)))
+
+
+def test_columns_that_a_pipeline_joins() -> None:
+    text = """g (int64[B,2] x, int64[B,1] n) => (float[B,3] y) {
+        y = ai.onnx.ml.FeatureVectorizer<inputdimensions = [2, 1]>(x, n)
+    }"""
+    assert_written_out(*learned(text, x=np.arange(6).reshape(3, 2), n=np.array([[3], [4], [5]])))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[4] x) => (float[1,2] y) <int64[2] c = {2, 0}> { y = ai.onnx.ml.ArrayFeatureExtractor(x, c) }",
+        "g (float[B,4] x, int64[2] c) => (float[B,2] y) { y = ai.onnx.ml.ArrayFeatureExtractor(x, c) }",
+        """g (float[B,2] x, float[B,1] n) => (float[B,2] y) {
+            y = ai.onnx.ml.FeatureVectorizer<inputdimensions = [1, 1]>(x, n)
+        }""",
+    ],
+)
+def test_what_is_not_a_plain_choice_of_columns_stays(text: str) -> None:
+    model, _ = learned(text)
+    assert [n.domain for n in unfuse(read_graph(model)).nodes] == ["ai.onnx.ml"]
+
+
+def test_a_pipeline_on_columns_of_both_sides() -> None:
+    model, _ = learned(
+        """g (float[B,5] x) => (float[B,1] y)
+            <int64[3] numbers = {0, 3, 4}, int64[2] codes = {1, 2}, float[5,1] w = {1, 2, 3, 4, 5}> {
+            a = ai.onnx.ml.ArrayFeatureExtractor(x, numbers)
+            s = ai.onnx.ml.Scaler<offset = [1.0, 2.0, 3.0], scale = [2.0, 2.0, 0.5]>(a)
+            c = ai.onnx.ml.ArrayFeatureExtractor(x, codes)
+            f = ai.onnx.ml.FeatureVectorizer<inputdimensions = [3, 2]>(s, c)
+            y = MatMul(f, w)
+        }"""
+    )
+    result = optimize(model, user_inputs=["x[:, 0,1,3]"])
+    assert result.verification is not None
+    assert result.verification.passed
+    assert "ArrayFeatureExtractor" not in [n.op_type for n in result.model.graph.node]

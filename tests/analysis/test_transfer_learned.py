@@ -60,6 +60,12 @@ def test_labels_are_encoded_one_by_one() -> None:
     assert found("LabelEncoder", ids, **attrs) == [CandidateAxis(1)]
 
 
+def test_categories_are_mapped_one_by_one() -> None:
+    ids = Operand(np.arange(2 * B, dtype=np.int64).reshape(2, B) % 3, CandidateAxis(1))
+    attrs = {"cats_int64s": [0, 1, 2], "cats_strings": ["a", "b", "c"], "default_string": "d"}
+    assert found("CategoryMapper", ids, **attrs) == [CandidateAxis(1)]
+
+
 def test_hot_ones_are_a_further_axis() -> None:
     ids = Operand((np.arange(B * 2, dtype=np.int64) % 3).reshape(B, 2), ROWS)
     assert found("OneHotEncoder", ids, cats_int64s=[0, 1, 2], zeros=1) == [ROWS]

@@ -7,7 +7,7 @@ from mari_onnx.analysis.transfer.elementwise import unary
 
 DOMAIN = "ai.onnx.ml"
 
-BY_ENTRY = frozenset({f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.Binarizer"})
+BY_ENTRY = frozenset(f"{DOMAIN}.{op}" for op in ("LabelEncoder", "Binarizer", "CategoryMapper"))
 """Operators that treat each entry by itself, all in the same way."""
 
 
