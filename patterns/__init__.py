@@ -26,6 +26,7 @@ from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
+from mari_onnx.patterns.exact_casts import ExactCasts
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
@@ -33,6 +34,7 @@ from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
+from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
@@ -70,6 +72,8 @@ RULES: tuple[Rule[Any], ...] = (
     Pick(),
     Views(),
     Neutral(),
+    ExactCasts(),
+    LateView(),
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),

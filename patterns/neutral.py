@@ -1,7 +1,8 @@
-"""A sum with zeros, a product with ones::
+"""A sum with zeros, a product with ones, a cast to the type that is there::
 
     Mul( x, Expand(1) )   ->   x
     Add( x, 0 )           ->   x
+    Cast( x )             ->   x
 
 x * 1 = x, x + 0 = x
 
@@ -36,9 +37,11 @@ class Neutral(Rule[str]):
     algebra = "x * 1 = x, x + 0 = x"
     exactness = Exactness.EXACT
     early = True
-    ops = frozenset(NEUTRAL)
+    ops = frozenset(NEUTRAL) | {"Cast"}
 
     def match(self, node: Node, at: Workspace) -> str | None:
+        if node.op == "Cast":
+            return node.inputs[0] if at.fact(node.inputs[0]).dtype == at.fact(node.output).dtype else None
         shape = at.fact(node.output).shape
         pairs = [(node.inputs[0], node.inputs[1])]
         if node.op in EITHER:
