@@ -43,6 +43,7 @@ from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
+from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
 from mari_onnx.patterns.product_norm import ProductNorm
@@ -104,6 +105,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatTokens(),
     ConcatLookup(),
     MaskedColumns(),
+    PartByPart(),
     ConcatElementwise(),
     ConcatLayout(),
     ConcatRowwise(),

@@ -20,7 +20,7 @@ from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-EXACT_BELOW = {
+EXACT_BELOW: dict[int, int] = {
     onnx.TensorProto.FLOAT: 1 << 24,
     onnx.TensorProto.DOUBLE: 1 << 53,
     onnx.TensorProto.FLOAT16: 1 << 11,
