@@ -31,6 +31,7 @@ from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
+from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
@@ -67,6 +68,7 @@ from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.patterns.views import Views
 from mari_onnx.patterns.weighted_sum import WeightedSum
+from mari_onnx.patterns.wide_constant import WideConstant
 from mari_onnx.rewrite.rule import Rule
 
 RULES: tuple[Rule[Any], ...] = (
@@ -133,4 +135,6 @@ RULES: tuple[Rule[Any], ...] = (
     SiblingProducts(),
     ConcatGroup(),
     PlainActivation(),
+    GatedSlope(),
+    WideConstant(),
 )
