@@ -1,12 +1,14 @@
 """A constant that is repeated along inner axes, stored as often as it is read::
 
     Mul( x: [B, H, T], a: [H, 1] )   ->   Mul( x, repeat(a): [H, T] )
+    Add( x: [B, T, 1], a: [] )       ->   Add( x, a: [1, 1, 1] )
 
     op(x, a) = op(x, repeat(a))
 
 ONNX Runtime broadcasts stretch by stretch: those of one constant here are as short as a row, a history of ten steps
-say, and those of the other as long as all that belongs to a candidate. Constants that it merges with the operator in
-front, as the bias of a product, stay.
+say, and those of the other as long as all that belongs to a candidate. A single number of lower rank starts over at
+each entry where the last axis has one. Constants that it merges with the operator in front, as the bias of a product,
+stay.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from mari_onnx.ir import Node
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Equal", "Less", "Greater"})
+OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Equal", "Less", "Greater"})
 BIASED = frozenset({"MatMul", "Gemm", "Conv"})
 """Operators with which ONNX Runtime merges a bias behind them."""
 NORMALISED = frozenset({"Div", "Reciprocal", "Sqrt", "Conv"})
@@ -53,11 +55,15 @@ class WideConstant(Rule[Narrow]):
     def match(self, node: Node, at: Workspace) -> Narrow | None:
         weights = [k for k, v in enumerate(node.inputs) if at.is_weight(v)]
         shape, axis = at.fact(node.output).shape, at.fact(node.output).axis
-        if len(weights) != 1 or shape is None or axis is None:
+        if len(weights) != 1 or not shape:
+            return None
+        own = at.fact(node.inputs[weights[0]]).shape or ()
+        if math.prod(own) == 1:
+            return Narrow(weights[0], (1,) * len(shape)) if shape[-1] == 1 and len(own) < len(shape) else None
+        if axis is None:
             return None
         inner = tuple(takewhile(lambda d: isinstance(d, int), reversed(shape[axis.index + 1 :])))[::-1]
-        own = at.fact(node.inputs[weights[0]]).shape or ()
-        if math.prod(own) in (1, math.prod(inner)) or math.prod(inner) > LARGEST or len(_stripped(own)) > len(inner):
+        if math.prod(own) == math.prod(inner) or math.prod(inner) > LARGEST or len(_stripped(own)) > len(inner):
             return None
         if len(_stripped(own)) == 1 and _is_merged(node, weights[0], at):
             return None

@@ -164,7 +164,12 @@ REARRANGED = 0.4
 
 
 def _stretches(inputs: Sequence[Sizes], output: Sizes) -> int:
-    """How often a broadcast starts over: the entries over which the same operands repeat are one stretch."""
+    """How often a broadcast starts over: the entries over which the same operands repeat are one stretch.
+
+    Where the last axis has one entry, a single number of lower rank makes ONNX Runtime start over at each.
+    """
+    if output and output[-1] == 1 and any(math.prod(s) == 1 and len(s) < len(output) for s in inputs):
+        return math.prod(output)
     padded = [(1,) * (len(output) - len(s)) + s for s in inputs]
     inner: list[bool] | None = None
     for axis in range(len(output) - 1, -1, -1):

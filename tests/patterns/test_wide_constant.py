@@ -55,6 +55,18 @@ def test_what_stays_as_it_is(line: str, declared: str) -> None:
     assert apply(RULE, text_of(line, declared=declared), s=np.array(2, np.float32)).times == 0
 
 
+@pytest.mark.parametrize("declared", ["float a", "float[1] a", "float[1,1] a"])
+def test_one_number_has_the_rank_of_what_it_meets(declared: str) -> None:
+    outcome = apply(RULE, text_of("y = Add(x, a)", item="float[B,3,1]", declared=declared))
+    assert outcome.times == 1
+    assert [tuple(i.dims) for i in outcome.result.graph.initializer if i.name.endswith("/wide")] == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(("item", "declared"), [("float[B,3,1]", "float[1,1,1] a"), ("float[B,1,3]", "float[1] a")])
+def test_one_number_that_meets_no_axis_of_one_entry_stays(item: str, declared: str) -> None:
+    assert apply(RULE, text_of("y = Add(x, a)", item=item, declared=declared)).times == 0
+
+
 def test_the_bias_of_a_product_of_matrices_stays() -> None:
     assert apply(RULE, text_of("m = MatMul(x, w) y = Add(m, a)", item="float[B,4]", declared="float[4] a")).times == 0
 
