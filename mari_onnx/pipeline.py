@@ -17,6 +17,7 @@ from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
+from mari_onnx.known import fix_sizes
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.normalise import normalise
 from mari_onnx.report import Report, summarise
@@ -324,7 +325,7 @@ def analyze(
 
 
 def _decided(separated: Separated) -> tuple[Separated, Analysis]:
-    """The graph with the control flow that follows from sizes resolved, and what is proven of it."""
+    """The graph with control flow and constants that follow from sizes resolved, and what is proven of it."""
     analysis = analyze_graph(separated.graph, separated.inputs)
     graph = _resolved(separated.graph, analysis)
     while graph is not separated.graph:
@@ -335,9 +336,12 @@ def _decided(separated: Separated) -> tuple[Separated, Analysis]:
 
 
 def _resolved(graph: Graph, analysis: Analysis) -> Graph:
-    """One If or more by the branch that is taken, or else one Loop or more by what runs all steps at once."""
-    taken = take_branches(graph, analysis)
-    return taken if taken is not graph else run_at_once(graph, analysis)
+    """The graph after the first of these steps that finds something to do."""
+    for step in (take_branches, run_at_once, fix_sizes):
+        resolved = step(graph, analysis)
+        if resolved is not graph:
+            return resolved
+    return graph
 
 
 def check(

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
 from mari_onnx.patterns._parts import parts_of
 from mari_onnx.patterns._pieces import VIEWS, same_axis
 from mari_onnx.rewrite.workspace import Workspace
@@ -92,8 +93,12 @@ def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] 
         operand = node.inputs[axis - rank + 2]
         own = axis - rank + (at.fact(operand).rank or 0)
         return (operand, own) if own >= 0 else None
-    if node.op in ("Softmax", "LayerNormalization", "Split", "Slice"):
+    if node.op in ("Softmax", "LayerNormalization"):
         return node.inputs[0], axis
+    if node.op in ("Split", "Slice"):
+        before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
+        whole = before is not None and after is not None and same(before[axis], after[axis])
+        return (node.inputs[0], axis) if whole else None
     if node.op == "Transpose":
         return node.inputs[0], int(node.attrs.get("perm", range(rank - 1, -1, -1))[axis])
     if node.op in VIEWS:
