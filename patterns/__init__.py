@@ -24,6 +24,7 @@ from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
+from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
 from mari_onnx.patterns.exact_casts import ExactCasts
@@ -47,6 +48,7 @@ from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
+from mari_onnx.patterns.plain_lookup import PlainLookup
 from mari_onnx.patterns.product_norm import ProductNorm
 from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
@@ -77,6 +79,7 @@ RULES: tuple[Rule[Any], ...] = (
     Neutral(),
     ExactCasts(),
     LateView(),
+    PlainLookup(),
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),
@@ -116,6 +119,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatLayernorm(),
     ConcatGroupnorm(),
     WeightedSum(),
+    DotProduct(),
     FewTerms(),
     Broadcast(),
     LateRepeat(),
