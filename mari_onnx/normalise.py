@@ -113,19 +113,6 @@ def fold_constants(graph: Graph) -> Graph:
     return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
 
 
-def plain_lookups(graph: Graph) -> Graph:
-    """Writes a GatherND with constant indices of one number each as the Gather that it is."""
-    weights, nodes = dict(graph.weights), []
-    for node in graph.nodes:
-        indices = graph.weights.get(node.inputs[1]) if node.op == "GatherND" and not node.domain else None
-        if indices is not None and indices.shape and indices.shape[-1] == 1 and not node.attrs.get("batch_dims", 0):
-            name = graph.unique_name(f"{node.inputs[1]}/flat")
-            weights[name] = Weight.of(indices.load().reshape(indices.shape[:-1]))
-            node = Node("Gather", (node.inputs[0], name), node.outputs, {"axis": 0}, name=node.name)
-        nodes.append(node)
-    return rebuilt(graph, nodes, weights)
-
-
 def has_subgraph(node: Node) -> bool:
     """Whether a node is control flow."""
     return any(isinstance(v, onnx.AttributeProto) for v in node.attrs.values())
@@ -161,5 +148,5 @@ def without_dead_nodes(graph: Graph) -> Graph:
     return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})
 
 
-STEPS = (name_nodes, constants_to_weights, unfuse, bypass_no_ops, fold_constants, plain_lookups, without_dead_nodes)
+STEPS = (name_nodes, constants_to_weights, unfuse, bypass_no_ops, fold_constants, without_dead_nodes)
 """In this order: what is written out may be folded."""

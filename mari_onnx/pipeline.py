@@ -19,6 +19,7 @@ from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
 from mari_onnx.known import fix_sizes
 from mari_onnx.load import Loaded, ModelLike, load_model
+from mari_onnx.lookups import plain_lookups
 from mari_onnx.normalise import normalise
 from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel
@@ -337,7 +338,7 @@ def _decided(separated: Separated) -> tuple[Separated, Analysis]:
 
 def _resolved(graph: Graph, analysis: Analysis) -> Graph:
     """The graph after the first of these steps that finds something to do."""
-    for step in (take_branches, run_at_once, fix_sizes):
+    for step in (take_branches, run_at_once, fix_sizes, plain_lookups):
         resolved = step(graph, analysis)
         if resolved is not graph:
             return resolved

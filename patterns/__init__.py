@@ -48,7 +48,6 @@ from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
-from mari_onnx.patterns.plain_lookup import PlainLookup
 from mari_onnx.patterns.product_norm import ProductNorm
 from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
@@ -79,7 +78,6 @@ RULES: tuple[Rule[Any], ...] = (
     Neutral(),
     ExactCasts(),
     LateView(),
-    PlainLookup(),
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),

@@ -84,7 +84,18 @@ class Pieces:
             return self._view(node, box, depth)
         if node.op in ("Slice", "Split"):
             return self._of_columns(node, value, box, depth)
-        return None
+        return self._lookup(node, box, depth) if node.op == "Gather" else None
+
+    def _lookup(self, node: Node, box: Box, depth: int) -> str | None:
+        """What is looked up by a piece of the indices."""
+        table, indices = (self._at.fact(v).rank for v in node.inputs)
+        if table is None or indices is None:
+            return None
+        first = int(node.attrs.get("axis", 0)) % table
+        inner = {axis - first: piece for axis, piece in box.items() if first <= axis < first + indices}
+        if len(inner) < len(box):
+            return None
+        return self._at.emit("Gather", [node.inputs[0], self.of(node.inputs[1], inner, depth)], axis=first)
 
     def _of_concat(self, value: str, box: Box, depth: int) -> str | None:
         parts = parts_of(value, self._at)

@@ -99,6 +99,9 @@ def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] 
         before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
         whole = before is not None and after is not None and same(before[axis], after[axis])
         return (node.inputs[0], axis) if whole else None
+    if node.op == "Gather":
+        first, count = int(node.attrs.get("axis", 0)), at.fact(node.inputs[1]).rank or 0
+        return (node.inputs[1], axis - first) if first <= axis < first + count else None
     if node.op == "Transpose":
         return node.inputs[0], int(node.attrs.get("perm", range(rank - 1, -1, -1))[axis])
     if node.op in VIEWS:

@@ -15,7 +15,6 @@ from mari_onnx.normalise import (
     fold_constants,
     name_nodes,
     normalise,
-    plain_lookups,
     without_dead_nodes,
 )
 from models.catalog import Exported, draw
@@ -240,27 +239,6 @@ def test_sequences_of_constants() -> None:
 
 
 # -- the rest ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("indices", "attrs", "becomes"),
-    [
-        ([[2], [0]], "", "Gather"),
-        ([[[1]], [[2]]], "<batch_dims = 0>", "Gather"),
-        ([[2, 1]], "", "GatherND"),
-        ([[[1]], [[0]], [[1]]], "<batch_dims = 1>", "GatherND"),
-    ],
-)
-def test_a_lookup_by_one_number_each_is_a_gather(indices: list[object], attrs: str, becomes: str) -> None:
-    model = parser.parse_model(
-        f'<ir_version: 9, opset_import: ["" : 17]> g (float[3,4,2] x) => (y) {{ y = GatherND {attrs} (x, i) }}'
-    )
-    model.graph.initializer.append(numpy_helper.from_array(np.array(indices, np.int64), "i"))
-    graph = plain_lookups(read_graph(model))
-    assert operators(graph) == [becomes]
-    x = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
-    (before,), (after,) = (session(m).run(None, {"x": x}) for m in (model, write_model(graph)))
-    np.testing.assert_array_equal(before, after)
 
 
 def test_dead_code_goes_in_order() -> None:

@@ -99,6 +99,21 @@ def test_a_large_negative_number_in_front_of_an_activation() -> None:
     assert outcome.times == 1
 
 
+def test_a_bias_looked_up_by_how_far_two_tokens_are_apart() -> None:
+    """The part of it that belongs to two tokens of the user is looked up by their part of the distances."""
+    outcome = attention(
+        """times = Concat<axis = 1>(user_times, item_times) r = Unsqueeze(times, two) c = Unsqueeze(times, one)
+        d = Sub(r, c) n = Abs(d) b = Gather(table, n) t2 = Add(b, s) p = Mul(t2, m)""",
+        inputs=", int64[B,3] user_times, int64[B,2] item_times",
+        m=triangle(5),
+        table=np.arange(4, dtype=F32),
+        one=np.array([1]),
+        two=np.array([2]),
+    )
+    assert outcome.times == 1
+    assert {outcome.size_of(n.output[0])[-2:] for n in outcome.of("Gather")} == {(3, 3), (2, 5)}
+
+
 def test_groups_cut_off_both_ways() -> None:
     m = np.kron(np.eye(2), np.ones((3, 3)))[:5, :5].astype(F32)
     outcome = attention("p = Mul(s, m)", m=m)
