@@ -54,6 +54,26 @@ def _smooth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
     return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else None
 
 
+def _clip(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Plain entries and moderate numbers stay what they are between constant bounds."""
+    given = [at.constant(v) if v else None for v in node.inputs[1:]]
+    if any(v and bound is None for v, bound in zip(node.inputs[1:], given, strict=True)):
+        return None
+    bounds = [float(b) if b is not None else None for b in (*given, None, None)[:2]]
+    low, high = (node.attrs.get(name, b) for name, b in zip(("min", "max"), bounds, strict=True))
+    data = inputs[0]
+    number = np.clip(data.number, -np.inf if low is None else low, np.inf if high is None else high)
+    return Entries(np.where(data.quiet, data.state, UNKNOWN).astype(np.int8), number)
+
+
+def _power(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """A small whole power of plain entries and moderate numbers."""
+    exponent, data = at.constant(node.inputs[1]), inputs[0].to_rank(_rank(node, at))
+    if exponent is None or exponent.size != 1 or float(exponent.flat[0]) not in (1.0, 2.0, 3.0, 4.0):
+        return None
+    return Entries(np.where(data.quiet, data.state, UNKNOWN).astype(np.int8), data.number ** float(exponent.flat[0]))
+
+
 def _truth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """A comparison: true or false, whatever it compares."""
     found = _elementwise(node, inputs, at)
@@ -241,6 +261,8 @@ READERS: Mapping[str, Reader] = {
     **dict.fromkeys(ACTIVATIONS, _smooth),
     **dict.fromkeys(LAYERS, _layer),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _view),
+    "Clip": _clip,
+    "Pow": _power,
     "Cast": _cast,
     "Gather": _lookup,
     "Transpose": _transpose,

@@ -83,10 +83,12 @@ def test_a_triangle(opset: int) -> None:
         "c = Cast<to = 9>(m) n = Not(c) p = Where(n, zero, s)",
         "c = Cast<to = 9>(m) p = Where(c, s, zero)",
         "l = Mul(s, m) n = Neg(l) p = Div(n, half)",
+        "l = Mul(s, m) p = Clip(l, less, half)",
+        "r = Relu(s) t2 = Pow(r, two) p = Mul(t2, m)",
     ],
 )
 def test_however_it_is_written(mask: str) -> None:
-    weights = {"half": np.float32(0.5), "zero": np.float32(0)}
+    weights = {"half": np.float32(0.5), "zero": np.float32(0), "less": np.float32(-9), "two": np.float32(2)}
     used = {name: array for name, array in weights.items() if name in mask}
     assert attention(mask, m=triangle(5), **used).times == 1  # type: ignore[arg-type]
 
@@ -112,6 +114,13 @@ def test_a_bias_looked_up_by_how_far_two_tokens_are_apart() -> None:
     )
     assert outcome.times == 1
     assert {outcome.size_of(n.output[0])[-2:] for n in outcome.of("Gather")} == {(3, 3), (2, 5)}
+
+
+@pytest.mark.parametrize("mask", ["l = Mul(s, m) p = Clip(l, half, most)", "r = Mul(s, m) p = Pow(r, none)"])
+def test_what_makes_something_of_nothing(mask: str) -> None:
+    weights = {"half": np.float32(0.5), "most": np.float32(2), "none": np.float32(0)}
+    used = {name: array for name, array in weights.items() if name in mask}
+    assert attention(mask, m=triangle(5), **used).times == 0  # type: ignore[arg-type]
 
 
 def test_groups_cut_off_both_ways() -> None:
