@@ -1,6 +1,7 @@
 """One table asked for the ids of all fields at once::
 
 Gather( table, Concat(ids_u, ids_i) )   ->   Concat( Gather(table, ids_u), Gather(table, ids_i) )
+OneHot( Concat(ids_u, ids_i) )          ->   Concat( OneHot(ids_u), OneHot(ids_i) )
 
 table[[u, i]] = [table[u], table[i]]
 """
@@ -21,19 +22,29 @@ class ConcatLookup(Rule[Parts]):
     name = "concat-lookup"
     algebra = "table[[u, i]] = [table[u], table[i]]"
     exactness = Exactness.EXACT
-    ops = frozenset({"Gather"})
+    ops = frozenset({"Gather", "OneHot"})
 
     def match(self, node: Node, at: Workspace) -> Parts | None:
-        table = at.fact(node.inputs[0])
-        if table.axis is not None or table.opaque or table.rank is None:
+        shared = [at.fact(v) for k, v in enumerate(node.inputs) if k != _ids(node)]
+        if any(f.axis is not None or f.opaque or f.rank is None for f in shared):
             return None
-        return mixed_parts(node.inputs[1], at)
+        return mixed_parts(node.inputs[_ids(node)], at)
 
     def rewrite(self, node: Node, found: Parts, at: Workspace) -> Sequence[str]:
-        rank = at.fact(node.inputs[0]).rank or 1
-        along = int(node.attrs.get("axis", 0)) % rank
-
         def make(ids: str, run: Run) -> str:
-            return at.emit("Gather", [node.inputs[0], ids], axis=along)
+            inputs = [ids if k == _ids(node) else v for k, v in enumerate(node.inputs)]
+            return at.emit(node.op, inputs, **dict(node.attrs))
 
-        return [apply_to_runs(found, found.axis + along, make, at)]
+        return [apply_to_runs(found, _axis(node, found, at), make, at)]
+
+
+def _ids(node: Node) -> int:
+    """Which input the ids are."""
+    return 1 if node.op == "Gather" else 0
+
+
+def _axis(node: Node, ids: Parts, at: Workspace) -> int:
+    """The axis of the result along which the ids were joined."""
+    if node.op == "Gather":
+        return ids.axis + int(node.attrs.get("axis", 0)) % (at.fact(node.inputs[0]).rank or 1)
+    return ids.axis + (int(node.attrs.get("axis", -1)) % (ids.rank + 1) <= ids.axis)

@@ -28,6 +28,19 @@ def test_ids_of_all_fields_at_once() -> None:
     assert sorted(str(outcome.size_of(node.output[0])) for node in outcome.of("Gather")) == ["(1, 3, 4)", "(B, 2, 4)"]
 
 
+@pytest.mark.parametrize(("axis", "shape"), [(-1, "B,5,4"), (2, "B,5,4"), (1, "B,4,5"), (0, "4,B,5")])
+def test_hot_ones_of_all_fields_at_once(axis: int, shape: str) -> None:
+    outcome = apply(
+        RULE,
+        f"""score (int64[B,3] user, int64[B,2] item) => (float[{shape}] y) <int64 depth = {{4}}, float[2] values> {{
+            ids = Concat<axis = 1>(user, item)
+            y = OneHot<axis = {axis}>(ids, depth, values)
+        }}""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops["OneHot"] == 2
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_along_any_axis_of_the_table(axis: int) -> None:
     ids = "5,B" if axis == 0 else "4"
