@@ -34,6 +34,7 @@ from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.late_lookup import LateLookup
+from mari_onnx.patterns.late_reduce import LateReduce
 from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.late_view import LateView
@@ -121,6 +122,7 @@ RULES: tuple[Rule[Any], ...] = (
     FewTerms(),
     Broadcast(),
     LateRepeat(),
+    LateReduce(),
     LateTranspose(),
     SameRow(),
     SharedRows(),
