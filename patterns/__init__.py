@@ -6,6 +6,7 @@ from typing import Any
 
 from mari_onnx.patterns.attention_steps import AttentionSteps
 from mari_onnx.patterns.batched_matmul import BatchedMatMul
+from mari_onnx.patterns.bias_column import BiasColumn
 from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.candidate_rows import CandidateRows
 from mari_onnx.patterns.chained_products import ChainedProducts
@@ -141,4 +142,5 @@ RULES: tuple[Rule[Any], ...] = (
     PlainActivation(),
     GatedSlope(),
     WideConstant(),
+    BiasColumn(),
 )
