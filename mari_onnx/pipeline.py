@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
-from mari_onnx.branches import take_branches
 from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
-from mari_onnx.known import fix_sizes
 from mari_onnx.load import Loaded, ModelLike, load_model
-from mari_onnx.lookups import plain_lookups
 from mari_onnx.normalise import normalise
 from mari_onnx.report import Report, summarise
+from mari_onnx.resolving import resolve
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
@@ -29,7 +27,6 @@ from mari_onnx.rewrite.rivals import rewrite_afterwards, rewrite_best
 from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import Separated, restore_signature, separate
-from mari_onnx.steps import run_at_once
 from mari_onnx.tidy import tidy
 from mari_onnx.validity import check_result, check_valid
 from mari_onnx.verification import VerifyReport, verify
@@ -276,7 +273,7 @@ def build(
     original = normalise(read_graph(loaded.model, loaded.folder))
     chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
     separated = separate(original, chosen)
-    separated, analysis = _decided(separated)
+    separated, analysis = resolve(separated)
 
     def hoisted() -> Workspace:
         tell("hoist")
@@ -322,27 +319,7 @@ def analyze(
     """
     loaded = load_model(model)
     graph = normalise(read_graph(loaded.model, loaded.folder))
-    return _decided(separate(graph, choose_inputs(graph, user_inputs, item_inputs)))[1]
-
-
-def _decided(separated: Separated) -> tuple[Separated, Analysis]:
-    """The graph with control flow and constants that follow from sizes resolved, and what is proven of it."""
-    analysis = analyze_graph(separated.graph, separated.inputs)
-    graph = _resolved(separated.graph, analysis)
-    while graph is not separated.graph:
-        separated = replace(separated, graph=normalise(graph))
-        analysis = analyze_graph(separated.graph, separated.inputs)
-        graph = _resolved(separated.graph, analysis)
-    return separated, analysis
-
-
-def _resolved(graph: Graph, analysis: Analysis) -> Graph:
-    """The graph after the first of these steps that finds something to do."""
-    for step in (take_branches, run_at_once, fix_sizes, plain_lookups):
-        resolved = step(graph, analysis)
-        if resolved is not graph:
-            return resolved
-    return graph
+    return resolve(separate(graph, choose_inputs(graph, user_inputs, item_inputs)))[1]
 
 
 def check(

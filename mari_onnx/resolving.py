@@ -1,0 +1,41 @@
+"""What follows from the sizes of a graph, written out before anything is moved: branches, loops, constants, lookups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mari_onnx.analysis import Analysis, analyze_graph
+from mari_onnx.branches import take_branches
+from mari_onnx.ir import Graph
+from mari_onnx.known import fix_sizes
+from mari_onnx.lookups import plain_lookups
+from mari_onnx.normalise import normalise
+from mari_onnx.signature import Separated
+from mari_onnx.steps import run_at_once
+
+STEPS = (take_branches, run_at_once, fix_sizes, plain_lookups)
+"""Each returns the graph itself where it finds nothing to do."""
+
+
+def resolve(separated: Separated) -> tuple[Separated, Analysis]:
+    """Applies the steps until none finds anything.
+
+    Returns:
+        The graph in its final form, and what is proven of it.
+    """
+    analysis = analyze_graph(separated.graph, separated.inputs)
+    graph = _first(separated.graph, analysis)
+    while graph is not separated.graph:
+        separated = replace(separated, graph=normalise(graph))
+        analysis = analyze_graph(separated.graph, separated.inputs)
+        graph = _first(separated.graph, analysis)
+    return separated, analysis
+
+
+def _first(graph: Graph, analysis: Analysis) -> Graph:
+    """The graph after the first step that finds something to do."""
+    for step in STEPS:
+        resolved = step(graph, analysis)
+        if resolved is not graph:
+            return resolved
+    return graph
