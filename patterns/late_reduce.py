@@ -2,7 +2,7 @@
 
     ReduceL2( Expand(x: [B, 1, d] -> [B, T, d]), axis -1 )   ->   Expand( ReduceL2(x) )
 
-    f(repeat(x)) = repeat(f(x))
+    sum(repeat(x)) = repeat(sum(x)), along other axes
 
 Cosines normalise both rows after they were repeated to the same shape.
 """
