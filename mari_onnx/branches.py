@@ -35,8 +35,7 @@ def take_branches(graph: Graph, analysis: Analysis) -> Graph:
 def _branch(node: Node, analysis: Analysis) -> onnx.GraphProto | None:
     if node.op != "If" or node.domain:
         return None
-    content = analysis.facts[node.inputs[0]].content
-    known = content.integers() if content is not None else None
+    known = analysis.facts[node.inputs[0]].integers
     if known is None or len(known) != 1:
         return None
     attribute = node.attrs["then_branch" if known[0] else "else_branch"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-
 from mari_onnx.analysis import Analysis
-from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.transfer import RANDOM
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.normalise import has_subgraph, rebuilt
@@ -28,14 +24,15 @@ def fix_sizes(graph: Graph, analysis: Analysis) -> Graph:
 
 
 def _is_special(node: Node) -> bool:
-    return bool(node.domain) or has_subgraph(node) or bool(node.captures) or node.op in RANDOM
+    return bool(node.domain) or has_subgraph(node) or node.op in RANDOM
 
 
 def _fixed(graph: Graph, analysis: Analysis, node: Node, weights: dict[str, Weight]) -> list[str] | None:
     """The inputs of a node with constants for known sizes, where all are known and some are no constants yet."""
     given = [v for v in node.inputs if v]
-    sizes = {v: _numbers(analysis.facts[v]) for v in given if v not in graph.weights}
-    if not sizes or any(a is None for a in sizes.values()) or all(_is_known(analysis, v) for v in node.outputs if v):
+    sizes = {v: analysis.facts[v].numbers for v in given if v not in graph.weights}
+    made = [analysis.facts[v].integers for v in node.outputs if v]
+    if not sizes or any(a is None for a in sizes.values()) or None not in made:
         return None
     names = {}
     for value, array in sizes.items():
@@ -43,15 +40,3 @@ def _fixed(graph: Graph, analysis: Analysis, node: Node, weights: dict[str, Weig
         names[value] = graph.unique_name(f"{value}/known")
         weights[names[value]] = Weight.of(array)
     return [names.get(v, v) for v in node.inputs]
-
-
-def _is_known(analysis: Analysis, value: str) -> bool:
-    return _numbers(analysis.facts[value]) is not None
-
-
-def _numbers(fact: Fact) -> np.ndarray | None:
-    """The entries of a value of known whole numbers."""
-    items = fact.content.integers() if fact.content is not None else None
-    if items is None or fact.content is None or not fact.dtype:
-        return None
-    return fact.content.array().astype(onnx.helper.tensor_dtype_to_np_dtype(fact.dtype))

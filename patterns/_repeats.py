@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir.dims import same
 from mari_onnx.rewrite.workspace import Workspace
@@ -18,6 +20,15 @@ def source_of(value: str, at: Workspace) -> str | None:
         return None
     source, result = at.fact(node.inputs[0]).shape, at.fact(value).shape
     return node.inputs[0] if source is not None and result is not None and fits(source, result) else None
+
+
+def before(value: str, operators: Container[str], at: Workspace) -> str:
+    """What a value was before operators of some kinds, one behind the other; the value itself where there are none."""
+    node = at.graph.producer(value)
+    while node is not None and not node.domain and node.op in operators:
+        value = node.inputs[0]
+        node = at.graph.producer(value)
+    return value
 
 
 def fits(source: Shape, result: Shape) -> bool:

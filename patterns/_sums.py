@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, substitute
+from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import one_row, summed
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -33,6 +34,16 @@ def terms_of(node: Node, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
             yield value
         else:
             yield from terms_of(inner, at, depth - 1)
+
+
+def summed_product(node: Node, at: Workspace) -> tuple[Node, int] | None:
+    """The Mul whose entries a reduction takes together along one axis, and that axis, counted from the end."""
+    fact, scaled, axes = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0]), at.axes(node)
+    if fact.shape is None or fact.dtype not in PRECISE or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+        return None
+    if scaled is None or scaled.domain or scaled.op != "Mul":
+        return None
+    return scaled, int(axes[0]) % len(fact.shape) - len(fact.shape)
 
 
 def added(largest: str, others: Sequence[str], at: Workspace) -> str:

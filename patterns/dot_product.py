@@ -19,8 +19,8 @@ import onnx
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, product, same
-from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._linear import narrowest
+from mari_onnx.patterns._sums import summed_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -44,15 +44,13 @@ class DotProduct(Rule[Dots]):
     ops = frozenset({"ReduceSum", "ReduceMean"})
 
     def match(self, node: Node, at: Workspace) -> Dots | None:
-        fact, scaled = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0])
-        axes, shape = at.axes(node), at.fact(node.inputs[0]).shape
-        if shape is None or len(shape) < 2 or fact.dtype not in PRECISE or not axes or len(axes) != 1:
+        taken, fact = summed_product(node, at), at.fact(node.inputs[0])
+        lane, shape = fact.axis, fact.shape
+        if taken is None or taken[1] != -1 or shape is None or len(shape) < 2:
             return None
-        if scaled is None or scaled.op != "Mul" or scaled.domain or int(axes[0]) % len(shape) != len(shape) - 1:
+        if lane is None or lane.index != 0 or not lane.is_whole:
             return None
-        lane = fact.axis
-        if lane is None or lane.index != 0 or not lane.is_whole or at.is_once(node.inputs[0]):
-            return None
+        scaled, _ = taken
         for rows, once in (scaled.inputs, scaled.inputs[::-1]):
             found = _dots(narrowest(rows, at), narrowest(once, at), shape, at)
             if found is not None:

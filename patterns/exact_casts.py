@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -42,7 +43,7 @@ class ExactCasts(Rule[str]):
     def match(self, node: Node, at: Workspace) -> str | None:
         if at.fact(node.output).dtype not in WHOLE or at.graph.is_output(node.output):
             return None
-        value = _before_views(node.inputs[0], at)
+        value = before(node.inputs[0], VIEWS, at)
         cast = at.graph.producer(value)
         limit = EXACT_BELOW.get(at.fact(value).dtype)
         if cast is None or cast.op != "Cast" or cast.domain or limit is None:
@@ -56,14 +57,6 @@ class ExactCasts(Rule[str]):
         assert shape is not None
         value = found if at.fact(found).dtype == wanted else at.emit("Cast", [found], to=wanted)
         return [at.reshape(value, shape)]
-
-
-def _before_views(value: str, at: Workspace) -> str:
-    node = at.graph.producer(value)
-    while node is not None and not node.domain and node.op in VIEWS:
-        value = node.inputs[0]
-        node = at.graph.producer(value)
-    return value
 
 
 def _is_told_apart(value: str, limit: int, at: Workspace) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, alike, same
+from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -69,9 +70,7 @@ def _without_multiples(number: str, rows: Dim, at: Workspace) -> str:
 
 def _is_multiple(value: str, rows: Dim, at: Workspace) -> bool:
     """Whether a value is a product with the number of rows."""
-    node = at.graph.producer(value)
-    while node is not None and node.op in VIEWS and not node.domain:
-        node = at.graph.producer(node.inputs[0])
+    node = at.graph.producer(before(value, VIEWS, at))
     if node is None or node.op != "Mul" or node.domain:
         return False
     contents = [at.fact(v).content for v in node.inputs]

@@ -18,6 +18,7 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -26,6 +27,8 @@ NEUTRAL = {"Mul": 1, "Div": 1, "Add": 0, "Sub": 0}
 """What changes nothing, as the second operand."""
 EITHER = frozenset({"Mul", "Add"})
 """Or as the first."""
+MOVING = VIEWS | REPETITIONS | {"Transpose"}
+"""Operators that make no other numbers."""
 LARGEST = 1 << 12
 """Constants with more entries are not looked at."""
 
@@ -57,10 +60,8 @@ class Neutral(Rule[str]):
 
 def _uniform(value: str, at: Workspace) -> float | None:
     """The number that all entries of a value are."""
+    value = before(value, MOVING, at)
     producer = at.graph.producer(value)
-    while producer is not None and not producer.domain and producer.op in (*VIEWS, *REPETITIONS, "Transpose"):
-        value = producer.inputs[0]
-        producer = at.graph.producer(value)
     if producer is not None:
         return _filling(producer)
     weight = at.graph.weights.get(value)

@@ -46,10 +46,10 @@ class PartByPart(Rule[Cut]):
         pieces = [at.fact(v).shape for v in node.outputs]
         sizes = tuple(s[axis] for s in pieces if s is not None)
         read = [_read(v, axis - len(shape), sizes, at) for v in work.inputs if v]
-        if len(sizes) < len(pieces) or len(read) < len(work.inputs) or all(r is None or len(set(r)) == 1 for r in read):
-            return None
         known = [r for r in read if r is not None]
-        return Cut(work, tuple(zip(*known, strict=True))) if len(known) == len(read) else None
+        if len(sizes) < len(pieces) or len(known) < len(work.inputs) or all(len(set(r)) == 1 for r in known):
+            return None
+        return Cut(work, tuple(zip(*known, strict=True)))
 
     def rewrite(self, node: Node, found: Cut, at: Workspace) -> Sequence[str]:
         return [at.emit(found.work.op, inputs, **dict(found.work.attrs)) for inputs in found.inputs]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
-from mari_onnx.patterns._floats import PRECISE
+from mari_onnx.patterns._sums import summed_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -37,17 +37,10 @@ class WeightedSum(Rule[Mixture]):
     ops = frozenset({"ReduceSum"})
 
     def match(self, node: Node, at: Workspace) -> Mixture | None:
-        fact, scaled = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0])
-        axes = at.axes(node)
-        if fact.shape is None or fact.dtype not in PRECISE or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+        found = summed_product(node, at)
+        if found is None or found[1] != -2:
             return None
-        if (
-            scaled is None
-            or scaled.domain
-            or scaled.op != "Mul"
-            or int(axes[0]) % len(fact.shape) != len(fact.shape) - 2
-        ):
-            return None
+        scaled, _ = found
         for weights, rows in (scaled.inputs, scaled.inputs[::-1]):
             narrow, wide = at.fact(weights).shape, at.fact(rows).shape
             if not narrow or not wide or min(len(narrow), len(wide)) < 2:

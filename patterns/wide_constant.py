@@ -71,11 +71,13 @@ class WideConstant(Rule[Narrow]):
 
     def rewrite(self, node: Node, found: Narrow, at: Workspace) -> Sequence[str]:
         name = node.inputs[found.index]
-        array = at.constant(name)
-        assert array is not None
-        own = _stripped(array.shape)
-        wide = np.ascontiguousarray(np.broadcast_to(array.reshape(own), found.shape))
-        constant = at.cached_weight((name, "wide", found.shape), lambda: wide, f"{name}/wide")
+
+        def wide() -> np.ndarray:
+            array = at.constant(name)
+            assert array is not None
+            return np.ascontiguousarray(np.broadcast_to(array.reshape(_stripped(array.shape)), found.shape))
+
+        constant = at.cached_weight((name, "wide", found.shape), wide, f"{name}/wide")
         inputs = [constant if k == found.index else v for k, v in enumerate(node.inputs)]
         return [at.emit(node.op, inputs, **dict(node.attrs))]
 

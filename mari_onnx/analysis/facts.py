@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+import onnx
 
 from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, product
 
@@ -126,6 +127,23 @@ class Fact:
     @property
     def rank(self) -> int | None:
         return None if self.shape is None else len(self.shape)
+
+    @property
+    def integers(self) -> tuple[int, ...] | None:
+        """The entries, where all are known numbers."""
+        return self.content.integers() if self.content is not None else None
+
+    @property
+    def entry(self) -> Dim | None:
+        """The one entry of a value that has one, where it is known; it may be symbolic."""
+        return self.content.items[0] if self.content is not None and len(self.content.items) == 1 else None
+
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """The entries as an array of their type, where all are known numbers."""
+        if self.content is None or self.integers is None or not self.dtype:
+            return None
+        return self.content.array().astype(onnx.helper.tensor_dtype_to_np_dtype(self.dtype))
 
     @property
     def single_shape(self) -> Shape | None:

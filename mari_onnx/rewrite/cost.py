@@ -189,8 +189,7 @@ GROUPED = frozenset({"ReduceSum", "ReduceMean"})
 def _groups(node: Node, facts: Mapping[str, Fact], inputs: Sequence[Sizes | None]) -> int:
     given = node.attrs.get("axes")
     if given is None and node.has_input(1):
-        content = facts.get(node.inputs[1], Fact()).content
-        given = content.integers() if content is not None else None
+        given = facts.get(node.inputs[1], Fact()).integers
     sizes = inputs[0]
     if not given or not sizes:
         return 0

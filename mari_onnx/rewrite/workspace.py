@@ -93,8 +93,7 @@ class Workspace:
         return value in self.graph.weights
 
     def integers(self, value: str) -> tuple[int, ...] | None:
-        content = self.facts[value].content
-        return content.integers() if content is not None else None
+        return self.facts[value].integers
 
     # -- building --------------------------------------------------------------------------------------------------
 

@@ -80,9 +80,9 @@ def _named_axes(written: Written, node: Node, inputs: Values) -> list[int] | Non
 
 
 def _integers(written: Written, value: Value) -> list[int] | None:
-    content = written.fact(value.name).content if isinstance(value, Whole) else None
-    content = value.content if isinstance(value, Numbers) else content
-    known = content.integers() if content is not None else None
+    if not isinstance(value, (Numbers, Whole)):
+        return None
+    known = (value.fact if isinstance(value, Numbers) else written.fact(value.name)).integers
     return None if known is None else list(known)
 
 

@@ -46,7 +46,7 @@ class Body:
         values |= {t.values.name: Unknown("its body has sparse constants") for t in graph.sparse_initializer}
         values |= {t.name: Whole(self._written.weight(read_weight(t, None))) for t in graph.initializer}
         for node in read_nodes(graph):
-            given = [self._seen(values, v) if v else None for v in node.inputs]
+            given = [seen(values, v) if v else None for v in node.inputs]
             try:
                 results = self._results(node, given, values)
             except DependentError as problem:
@@ -58,10 +58,7 @@ class Body:
     def outputs(self, graph: onnx.GraphProto, inputs: Mapping[str, Value]) -> list[Value]:
         """The same of the values that come out."""
         values = self.run(graph, inputs)
-        return [self._seen(values, v.name) for v in graph.output]
-
-    def _seen(self, values: Mapping[str, Value], name: str) -> Value:
-        return values[name] if name in values else Whole(name)
+        return [seen(values, v.name) for v in graph.output]
 
     def fact(self, value: Value | None) -> Fact:
         """What is known of the numbers of a value."""
@@ -114,17 +111,14 @@ class Body:
         fact = self.fact(value)
         if fact.content is None:
             return value
-        if fact.content.integers() is None:
+        numbers = fact.numbers
+        if numbers is None:
             return Numbers(fact)
-        if isinstance(value, Whole):
-            return value
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(fact.dtype)
-        return Whole(self._written.numbers(fact.content.array().astype(dtype)))
+        return value if isinstance(value, Whole) else Whole(self._written.numbers(numbers))
 
     def _branches(self, node: Node, condition: Value | None, values: Mapping[str, Value]) -> list[Value]:
         """What an If makes at every step: the branch that all steps take, or the same in both."""
-        content = self.fact(condition).content
-        taken = content.integers() if content is not None else None
+        taken = self.fact(condition).integers
         if taken is not None and len(taken) == 1:
             return self.outputs(node.attrs["then_branch" if taken[0] else "else_branch"].g, values)
         gap = self._gaps.get(node.inputs[0])
@@ -138,10 +132,15 @@ class Body:
 
     def _note_gap(self, node: Node, inputs: Sequence[Value | None]) -> None:
         """Remembers by how much two numbers differ that the body asks to be equal: at its last step, say."""
-        contents = [self.fact(i).content for i in inputs] if node.op == "Equal" and not node.domain else []
-        if len(contents) == 2 and all(c is not None and len(c.items) == 1 for c in contents):
-            one, other = (c.items[0] for c in contents if c is not None)
-            self._gaps[node.output] = difference(one, other)
+        if node.op == "Equal" and not node.domain:
+            one, other = (self.fact(i).entry for i in inputs)
+            if one is not None and other is not None:
+                self._gaps[node.output] = difference(one, other)
+
+
+def seen(values: Mapping[str, Value], name: str) -> Value:
+    """What a step sees under a name: a value of its body, or of the graph around it."""
+    return values[name] if name in values else Whole(name)
 
 
 def _appended(node: Node, inputs: Sequence[Value | None]) -> Appended:

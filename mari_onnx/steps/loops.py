@@ -15,8 +15,8 @@ from mari_onnx.ir.dims import Dim, same
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.ir.proto import read_nodes
 from mari_onnx.normalise import rebuilt
-from mari_onnx.steps.body import Body
-from mari_onnx.steps.values import STEP, Appended, DependentError, Numbers, Rows, Unknown, Value, Whole
+from mari_onnx.steps.body import Body, seen
+from mari_onnx.steps.values import STEP, Appended, DependentError, Numbers, Rows, Unknown, Value
 from mari_onnx.steps.written import Written
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class _Loop:
         count = self._count()
         body = Body(self._written, self._judge, count)
         values = body.run(self._body, {**given, **dict(zip(carried, states, strict=True))})
-        going, *results = (values.get(v.name, Whole(v.name)) for v in self._body.output)
+        going, *results = (seen(values, v.name) for v in self._body.output)
         self._check_end(body, values, going, count)
         instead: dict[Node, list[Node]] = {self._node: self._written.nodes}
         for before, after, output in zip(states, results, self._node.outputs, strict=False):
@@ -104,8 +104,7 @@ class _Loop:
         return _numbers(Content(fact.content.shape, (start + STEP,)), fact.dtype)
 
     def _single(self, value: str) -> Dim | None:
-        content = self._written.fact(value).content if value else None
-        return content.items[0] if content is not None and len(content.items) == 1 else None
+        return self._written.fact(value).entry if value else None
 
     def _count(self) -> Dim:
         """How many steps there are: as told, or as many as the condition lets happen."""
@@ -130,10 +129,10 @@ class _Loop:
     def _limit(self, start: Dim | None) -> Dim:
         """The number of steps of a loop that goes on while its counter is less than a number from outside."""
         limit = self._single(self._condition().inputs[1])
-        first = self._graph.producer(self._node.inputs[1])
         if limit is None:
             raise DependentError("nothing is known of the number of its steps")
         if start != 1:
+            first = self._graph.producer(self._node.inputs[1])
             bounds = [self._single(v) for v in first.inputs] if first is not None and first.op == "Less" else []
             if len(bounds) != 2 or bounds[0] != 0 or bounds[1] is None or not same(bounds[1], limit):
                 raise DependentError("it may not start")
@@ -141,12 +140,9 @@ class _Loop:
 
     def _check_end(self, body: Body, values: Mapping[str, Value], going: Value, count: Dim) -> None:
         """That the loop does not end before its number of steps, nor after it."""
-        content = body.fact(going).content
-        if content is not None and content.integers() == (1,):
+        if body.fact(going).integers == (1,):
             return
-        compared = [values.get(v, Whole(v)) for v in self._condition().inputs]
-        contents = [body.fact(v).content for v in compared]
-        counter, limit = (c.items[0] if c is not None and len(c.items) == 1 else None for c in contents)
+        counter, limit = (body.fact(seen(values, v)).entry for v in self._condition().inputs)
         if counter is None or limit is None or not same(counter, STEP + 1) or not same(limit, count):
             raise DependentError("it goes on for as long as something holds that is not known")
 
@@ -158,8 +154,8 @@ class _Loop:
             if self._graph.is_output(output):
                 raise DependentError("the list that it makes is an output")
             return {n: self._collected(n, after.row) for n in self._graph.consumers(output)}
-        one, other = body.fact(before).content, body.fact(after).content
-        if one is None or other is None or len(other.items) != 1 or not same(other.items[0], one.items[0] + 1):
+        one, other = body.fact(before).entry, body.fact(after).entry
+        if one is None or other is None or not same(other, one + 1):
             raise DependentError("it carries more than a counter from step to step")
         if self._graph.consumers(output) or self._graph.is_output(output):
             raise DependentError("its last state is read")

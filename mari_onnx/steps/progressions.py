@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import onnx
+
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.transfer.layouts import FAR
 from mari_onnx.ir.dims import Dim, difference, is_size, quotient, same, simplified
@@ -39,7 +41,7 @@ def progression(graph: Graph, facts: Mapping[str, Fact], value: str) -> Progress
 
 
 def _is_whole(fact: Fact) -> bool:
-    return fact.dtype in (6, 7)
+    return fact.dtype in (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 
 
 def _listed(graph: Graph, facts: Mapping[str, Fact], value: str) -> Sequence[Dim] | None:
@@ -61,13 +63,8 @@ def _spaced(items: Sequence[Dim]) -> Progression | None:
     return Progression(items[0], step, len(items))
 
 
-def _single(facts: Mapping[str, Fact], value: str) -> Dim | None:
-    content = facts[value].content
-    return content.items[0] if content is not None and len(content.items) == 1 else None
-
-
 def _range(graph: Graph, facts: Mapping[str, Fact], node: Node) -> Progression | None:
-    start, limit, step = (_single(facts, v) for v in node.inputs)
+    start, limit, step = (facts[v].entry for v in node.inputs)
     if start is None or limit is None or not isinstance(step, int) or step <= 0:
         return None
     count = quotient(difference(limit, start), step)
@@ -79,8 +76,8 @@ def _slice(graph: Graph, facts: Mapping[str, Fact], node: Node) -> Progression |
     if not node.has_input(2):
         return None
     whole = progression(graph, facts, node.inputs[0])
-    start, end = (_single(facts, node.inputs[i]) for i in (1, 2))
-    step = _single(facts, node.inputs[4]) if node.has_input(4) else 1
+    start, end = (facts[node.inputs[i]].entry for i in (1, 2))
+    step = facts[node.inputs[4]].entry if node.has_input(4) else 1
     if whole is None or not isinstance(start, int) or start < 0 or not isinstance(end, int) or end < FAR or step != 1:
         return None
     left = difference(whole.count, start)
@@ -90,7 +87,7 @@ def _slice(graph: Graph, facts: Mapping[str, Fact], node: Node) -> Progression |
 def _concat(graph: Graph, facts: Mapping[str, Fact], node: Node) -> Progression | None:
     """One list, and the number that comes next."""
     first = progression(graph, facts, node.inputs[0])
-    last = _single(facts, node.inputs[1]) if len(node.inputs) == 2 else None
+    last = facts[node.inputs[1]].entry if len(node.inputs) == 2 else None
     if first is None or last is None or not same(last, first.at(first.count)):
         return None
     return Progression(first.start, first.step, simplified(first.count + 1))

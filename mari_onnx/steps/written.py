@@ -11,6 +11,7 @@ import onnx
 from mari_onnx.analysis.analyze import Judge
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.rewrite.recall import frozen
 from mari_onnx.steps.values import DependentError
 
 
@@ -74,7 +75,7 @@ class Written:
         Raises:
             DependentError: Nothing can be told of its size.
         """
-        key = (op, tuple(inputs), repr(sorted(attrs.items(), key=lambda item: item[0])))
+        key = (op, tuple(inputs), frozen(attrs))
         if key in self._known:
             return self._known[key]
         constant = self.constant(inputs[0]) if op == "Cast" else None

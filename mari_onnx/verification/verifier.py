@@ -17,13 +17,7 @@ from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, pl
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
-from mari_onnx.verification.signature import (
-    Inputs,
-    Signature,
-    match_signatures,
-    original_inputs,
-    stated_axes,
-)
+from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size

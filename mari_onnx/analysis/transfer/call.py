@@ -108,8 +108,7 @@ class Call:
 
     def integers(self, index: int) -> tuple[int, ...] | None:
         """The entries of an input, where all are known numbers."""
-        content = self.content(index)
-        return content.integers() if content is not None else None
+        return self.fact(index).integers
 
     def attr(self, name: str, default: Any) -> Any:
         return self.node.attrs.get(name, default)
