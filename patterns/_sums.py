@@ -36,6 +36,14 @@ def terms_of(node: Node, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
             yield from terms_of(inner, at, depth - 1)
 
 
+def without(terms: Sequence[str], *taken: str) -> tuple[str, ...]:
+    """Summands but for some, each taken away once: what is added twice is still there."""
+    rest = list(terms)
+    for value in taken:
+        rest.remove(value)
+    return tuple(rest)
+
+
 def summed_product(node: Node, at: Workspace) -> tuple[Node, int] | None:
     """The Mul whose entries a reduction takes together along one axis, and that axis, counted from the end."""
     fact, scaled, axes = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0]), at.axes(node)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.patterns._sums import added, terms_of
+from mari_onnx.patterns._sums import added, terms_of, without
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -40,13 +40,13 @@ class ProductSum(Rule[Products]):
 
     def match(self, node: Node, at: Workspace) -> Products | None:
         terms = list(terms_of(node, at))
-        products = {v: p for v in terms if (p := _product(v, at)) is not None}
+        products = {v: p for v in terms if terms.count(v) == 1 and (p := _product(v, at)) is not None}
         for value, own in products.items():
             if not _is_own(own, node, at):
                 continue
             for other, shared in products.items():
                 if _is_shared(shared, own, at):
-                    return Products(own, shared, tuple(v for v in terms if v not in (value, other)))
+                    return Products(own, shared, without(terms, value, other))
         return None
 
     def rewrite(self, node: Node, found: Products, at: Workspace) -> Sequence[str]:

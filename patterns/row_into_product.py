@@ -19,7 +19,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.patterns._sums import added, is_summand, terms_of
+from mari_onnx.patterns._sums import added, is_summand, terms_of, without
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -50,9 +50,11 @@ class RowIntoProduct(Rule[Row]):
             made = at.graph.producer(value)
             if made is None or made.op != "MatMul" or made.domain or not at.graph.is_private(value):
                 continue
+            if terms.count(value) > 1:
+                continue
             row = next((v for v in terms if at.is_once(made.inputs[0]) and _is_row_of(v, made, at)), None)
             if row is not None and alike(at.fact(value).shape, at.fact(node.output).shape):
-                others = [v for v in terms if v not in (value, row)]
+                others = without(terms, value, row)
                 rows = [v for v in others if _is_one_row(v, at)]
                 return Row(made, (row, *rows), tuple(v for v in others if v not in rows))
         return None

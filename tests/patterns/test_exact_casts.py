@@ -29,7 +29,7 @@ GATHERED = "e = Gather<axis = 0>(table, n) z = Mul(e, item_x)"
         ("f = Cast<to = 1>(item) n = Cast<to = 7>(f) m = Equal(n, zero) c = Cast<to = 1>(m) d = Unsqueeze(c, axis) "
          "z = Mul(d, item_x)", "int64"),
         ("f = Cast<to = 1>(item) n = Cast<to = 7>(f) m = Less(few, n) c = Cast<to = 1>(m) d = Unsqueeze(c, axis) "
-         "z = Mul(d, item_x)", "int64"),
+         "z = Mul(d, item_x)", "int32"),
     ],
 )  # fmt: skip
 def test_nobody_can_tell(lines: str, ids: str) -> None:
@@ -55,6 +55,24 @@ def test_another_whole_type_is_cast_at_once() -> None:
 )
 def test_somebody_could(lines: str) -> None:
     assert apply(RULE, text_of(lines)).times == 0
+
+
+LESS = "m = Less(n, few) c = Cast<to = 1>(m) d = Unsqueeze(c, axis) z = Mul(d, item_x)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [
+        # 2^63 - 1 becomes 2^63, which no int64 is, and comes back as the lowest number.
+        (f"f = Cast<to = 1>(item) n = Cast<to = 7>(f) {LESS}", "int64"),
+        # 65520 is infinite in half precision.
+        (f"f = Cast<to = 10>(item) n = Cast<to = 7>(f) {LESS}", "int32"),
+        # 2^32 + 5 would be 5.
+        (f"f = Cast<to = 1>(item) n = Cast<to = 6>(f) {GATHERED}", "int64"),
+    ],
+)
+def test_numbers_that_leave_their_type(lines: str, ids: str) -> None:
+    assert apply(RULE, text_of(lines, ids=ids)).times == 0
 
 
 def test_a_table_of_more_rows_than_the_type_can_number() -> None:

@@ -45,6 +45,14 @@ def test_where_no_product_is_saved(total: str) -> None:
     assert apply(RULE, TEXT.format(sum=total)).times == 0
 
 
+def test_what_is_added_twice_is_added_twice() -> None:
+    # Weights are added once, and the product that stays is added to them.
+    outcome = apply(RULE, TEXT.format(sum="q = Add(item2, bias) t = Add(p, q) u = Add(t, q) y = Add(u, s)"))
+    assert outcome.times == 1
+    assert apply(RULE, TEXT.format(sum="t = Add(p, p) y = Add(t, s)")).times == 0
+    assert apply(RULE, TEXT.format(sum="t = Add(s, s) y = Add(t, p)")).times == 0
+
+
 def test_other_rows() -> None:
     text = TEXT.replace("score (", "score (float[B,6,3] user2, ").replace("MatMul(user, c)", "MatMul(user2, c)")
     assert apply(RULE, text.format(sum="y = Add(p, s)")).times == 0

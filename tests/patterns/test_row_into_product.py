@@ -39,10 +39,17 @@ def test_the_row_is_one_of_the_weights(total: str, adds: int) -> None:
         "y = Add(p, bias)",
         "y = Add(p, user2)",
         "n = Neg(p) t = Add(p, item2) y = Add(t, n)",
+        "t = Add(p, p) y = Add(t, item2)",
     ],
 )
 def test_what_is_no_row_of_a_candidate(total: str) -> None:
     assert apply(RULE, TEXT.format(sum=total)).times == 0
+
+
+@pytest.mark.parametrize("total", ["t = Add(p, item2) y = Add(t, item2)", "t = Add(item2, p) y = Add(item2, t)"])
+def test_a_row_that_is_added_twice_is_added_twice(total: str) -> None:
+    outcome = apply(RULE, TEXT.format(sum=total))
+    assert outcome.times == 2
 
 
 def test_an_operator_set_whose_pad_has_few_types() -> None:

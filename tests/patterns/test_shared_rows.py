@@ -62,6 +62,48 @@ def test_rows_by_tuples(axes: str, result: str) -> None:
     assert outcome.ops["Expand"] == 0
 
 
+@pytest.mark.parametrize("opset", [11, 13, 17])
+def test_rows_of_each_head(opset: int) -> None:
+    text = f"""score (float[B,2,{ROWS},3] user, int64[B,2,4,1] item_i, float[B,2,4,3] item) => (float[B,2,4,3] y)
+        <int64[4] three = {{1, 1, 1, 3}}> {{
+        w = Expand(item_i, three) g = GatherElements<axis = 2>(user, w) y = Add(g, item)
+    }}"""
+    outcome = apply(RULE, text, opset=opset)
+    assert outcome.times == 1
+    assert outcome.ops["GatherElements"] == 0
+    assert outcome.ops["Mod"] == 1, "ids may count from the end"
+
+
+def test_rows_of_each_head_that_cannot_count_from_the_end() -> None:
+    text = """score (float[B,2,5,3] user, float[B,2,5] item_scores, float[B,2,4,3] item) => (float[B,2,4,3] y)
+        <int64[1] four = {4}, int64[1] last = {-1}, int64[4] three = {1, 1, 1, 3}> {
+        best, i = TopK(item_scores, four) n = Unsqueeze(i, last) w = Expand(n, three)
+        g = GatherElements<axis = -2>(user, w) y = Add(g, item)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert outcome.ops["Mod"] == 0
+
+
+def test_rows_of_each_head_counted_from_the_end() -> None:
+    text = f"""score (float[B,2,{ROWS},3] user, int64[B,2,4,1] item_i, float[B,2,4,3] item) => (float[B,2,4,3] y)
+        <int64 back = {{{-ROWS}}}, int64[4] three = {{1, 1, 1, 3}}> {{
+        last = Add(item_i, back) w = Expand(last, three) g = GatherElements<axis = 2>(user, w) y = Add(g, item)
+    }}"""
+    assert apply(RULE, text).times == 1
+
+
+def test_one_head_of_any_length() -> None:
+    text = """score (float[B,1,T,3] user, float[B,1,T] item_scores, float[B,1,2,3] item) => (float[B,1,2,3] y)
+        <int64[1] two = {2}, int64[1] last = {-1}, int64[4] three = {1, 1, 1, 3}> {
+        best, i = TopK(item_scores, two) n = Unsqueeze(i, last) w = Expand(n, three)
+        g = GatherElements<axis = 2>(user, w) y = Add(g, item)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert outcome.ops["Add"] == 1, "nothing is added to the indices"
+
+
 def test_rows_counted_from_the_end() -> None:
     text = f"""score (float[B,{ROWS},3] user, int64[B,2,1] item_i, float[B,2,3] item) => (float[B,2,3] y)
         <int64 back = {{{-ROWS}}}, int64[3] three = {{1, 1, 3}}> {{
@@ -88,8 +130,16 @@ def test_not_where_some_columns_are_left_out() -> None:
     assert apply(RULE, text).times == 0
 
 
-def test_not_along_another_axis() -> None:
-    text = f"""score (float[B,2,{ROWS}] user, int64[B,2,1] item_i, float[B,2,1] item) => (float[B,2,1] y) {{
+def test_not_where_heads_have_any_number_of_rows() -> None:
+    text = """score (float[B,2,T] user, float[B,2,T] item_scores, float[B,2,1] item) => (float[B,2,1] y)
+        <int64[1] one = {1}> {
+        best, i = TopK(item_scores, one) g = GatherElements<axis = 2>(user, i) y = Add(g, item)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+def test_not_where_some_heads_are_left_out() -> None:
+    text = f"""score (float[B,3,{ROWS}] user, int64[B,2,1] item_i, float[B,2,1] item) => (float[B,2,1] y) {{
         g = GatherElements<axis = 2>(user, item_i) y = Add(g, item)
     }}"""
     assert apply(RULE, text).times == 0
