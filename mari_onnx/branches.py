@@ -60,8 +60,6 @@ def _inlined(graph: Graph, node: Node, branch: onnx.GraphProto, weights: dict[st
 
 
 def _renamed(inner: Node, outer: Node, names: dict[str, str]) -> Node:
-    for value in inner.reads:
-        if value in names:
-            inner = reading_instead(inner, value, names[value])
+    inner = reading_instead(inner, names)
     outputs = tuple(names.get(v, v) for v in inner.outputs)
     return replace(inner, outputs=outputs, name=f"{outer.name}/{inner.name or outputs[0]}")

@@ -74,7 +74,7 @@ def _narrow_input(workspace: Workspace, name: str) -> None:
     for consumer in consumers:
         order = graph.order(consumer)
         graph.remove(consumer)
-        graph.insert(reading_instead(consumer, name, repeated), order)
+        graph.insert(reading_instead(consumer, {name: repeated}), order)
 
 
 def _one_row(fact: Fact) -> Fact:

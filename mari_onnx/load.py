@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
-from mari_onnx.ir.proto import captured, subgraphs
+from mari_onnx.ir.subgraphs import captured, subgraphs
 from mari_onnx.opsets import with_operator_sets
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
-from mari_onnx.ir.proto import subgraphs
+from mari_onnx.ir.subgraphs import subgraphs
 
 DEFAULT = ("", "ai.onnx")
 ASSUMED = {"com.microsoft": 1}

@@ -97,7 +97,7 @@ def restore_signature(graph: Graph, original: Graph, separated: Separated) -> Gr
     for name in narrowed:
         once, axis = graph.unique_name(f"{name}/once"), separated.inputs.axes[name]
         take(name, once, "Slice", [[0], [1], [axis]])
-        rest = [reading_instead(n, name, once) for n in rest]
+        rest = [reading_instead(n, {name: once}) for n in rest]
     return Graph(graph.model, graph.opset, original.inputs, graph.outputs, weights, [*nodes, *rest])
 
 
@@ -116,7 +116,7 @@ def _take_apart(graph: Graph, inputs: Inputs, name: str, split: StackedInput) ->
             declared[new], sides[new], axes[new] = _resized(value, new, width), side, 0
     whole = name if graph.is_output(name) else graph.unique_name(f"{name}/columns")
     pieces = _pieces(graph, split, whole)
-    nodes = [reading_instead(n, name, whole) for n in graph.nodes]
+    nodes = [reading_instead(n, {name: whole}) for n in graph.nodes]
     result = Graph(graph.model, graph.opset, declared, graph.outputs, pieces.weights, [*pieces.nodes, *nodes])
     return result, replace(inputs, sides=sides, axes=axes)
 

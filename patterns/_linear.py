@@ -92,6 +92,9 @@ def _gathered(value: str, start: int, at: Workspace) -> list[_Part]:
     chosen = [int(i) % parts.total for i in indices]
     for source, offset, size in parts:
         columns = tuple((i - offset, row) for row, i in enumerate(chosen) if offset <= i < offset + size)
+        if columns and len({column for column, _ in columns}) < size:
+            # Columns that the model leaves out may be no numbers at all, which zeros would not make go away.
+            return []
         if columns:
             found.append(_Part(source, start, columns))
     return found

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import Dim, same
 from mari_onnx.patterns._equations import plain_terms
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -41,7 +42,13 @@ class EinsumRepeat(Rule[Shorter]):
         terms, result = equation
         axes = tuple(_repeated(v, at) for v in node.inputs)
         kept = {term[axis] for term, axis in zip(terms, axes, strict=True) if axis is not None}
-        others = {letter for term, axis in zip(terms, axes, strict=True) if axis is None for letter in term}
+        others = {
+            letter
+            for term, axis, value in zip(terms, axes, node.inputs, strict=True)
+            if axis is None
+            for letter, size in zip(term, at.fact(value).shape or (), strict=True)
+            if any(same(size, candidates) for candidates in _candidates(node, axes, at))
+        }
         if len(kept) != 1 or not kept <= others or any(len(t) == 1 for t, a in zip(terms, axes, strict=True) if a == 0):
             return None
         shorter = [t if a is None else t[:a] + t[a + 1 :] for t, a in zip(terms, axes, strict=True)]
@@ -53,6 +60,15 @@ class EinsumRepeat(Rule[Shorter]):
             for v, axis in zip(node.inputs, found.axes, strict=True)
         ]
         return [at.emit("Einsum", operands, equation=found.equation)]
+
+
+def _candidates(node: Node, axes: Sequence[int | None], at: Workspace) -> list[Dim]:
+    """How many candidates there are, as the operands that are repeated have it.
+
+    Another operand must have as many: one of size 1 is repeated as well, and would not say how often to sum.
+    """
+    shapes = [(at.fact(v).shape, axis) for v, axis in zip(node.inputs, axes, strict=True)]
+    return [shape[axis] for shape, axis in shapes if shape is not None and axis is not None]
 
 
 def _repeated(value: str, at: Workspace) -> int | None:

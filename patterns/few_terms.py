@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import onnx
+
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import split
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-VARIADIC = {"ReduceSum": "Sum", "ReduceMean": "Mean", "ReduceMax": "Max", "ReduceMin": "Min"}
-"""The operator that does the same to whole tensors."""
+VARIADIC = {"ReduceSum": "Sum", "ReduceMean": "Mean"}
+"""The operator that does the same to whole tensors; of a maximum, what is no number would come out differently."""
 
 MOST = 12
 """Entries; for more, a part for each is no gain."""
@@ -45,7 +47,10 @@ class FewTerms(Rule[Terms]):
     def match(self, node: Node, at: Workspace) -> Terms | None:
         fact = at.fact(node.inputs[0])
         axes = at.axes(node)
-        if fact.shape is None or not axes or len(axes) != 1 or fact.dtype not in PRECISE or at.is_once(node.inputs[0]):
+        if fact.shape is None or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+            return None
+        # ONNX Runtime has no Mean of doubles.
+        if fact.dtype not in (PRECISE if node.op == "ReduceSum" else (onnx.TensorProto.FLOAT,)):
             return None
         axis = int(axes[0]) % len(fact.shape)
         count = fact.shape[axis]

@@ -101,21 +101,20 @@ def _repeated(rows: str, lead: Shape, at: Workspace) -> str:
 
 def _weight(node: Node, found: Scaled, at: Workspace) -> str:
     """The weight, its rows multiplied with what the columns of the rows are."""
-    weight, chains = node.inputs[1], [part.columns for part in found.parts]
-    if not any((*chains, found.columns)):
+    weight, turned = node.inputs[1], bool(node.attrs.get("transB", 0))
+    if not any((*(part.columns for part in found.parts), found.columns)):
         return weight
+    widths = [(at.fact(part.rows).shape or ())[-1] for part in found.parts]
+    factors = np.concatenate([_factors(p.columns, n, at) for p, n in zip(found.parts, widths, strict=True)])
+    factors = factors * _factors(found.columns, len(factors), at)
 
     def scaled() -> np.ndarray:
         array = at.constant(weight)
         assert array is not None
-        factors = np.concatenate(
-            [_factors(part.columns, (at.fact(part.rows).shape or ())[-1], at) for part in found.parts]
-        )
-        factors = factors * _factors(found.columns, len(factors), at)
-        rows = array.astype(np.float64) * (factors if node.attrs.get("transB", 0) else factors[:, None])
+        rows = array.astype(np.float64) * (factors if turned else factors[:, None])
         return np.asarray(rows, array.dtype)
 
-    return at.cached_weight(("scaled", weight, *chains, found.columns), scaled, f"{weight}/scaled")
+    return at.cached_weight(("scaled", weight, turned, factors.tobytes()), scaled, f"{weight}/scaled")
 
 
 def _factors(steps: Sequence[Step], width: int, at: Workspace) -> np.ndarray:

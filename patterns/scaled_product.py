@@ -112,9 +112,16 @@ def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, .
         if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
             continue
         pieces, fits = column_parts(scales, at), alike(at.fact(scales).shape, at.fact(product).shape)
-        if fits and any(at.is_once(v) for v, _, _ in pieces) and _is_whole(pieces, width):
+        once = [v for v, _, _ in pieces if at.is_once(v)]
+        if fits and once and all(_is_row(v, at) for v in once) and _is_whole(pieces, width):
             return inner, pieces
     return None
+
+
+def _is_row(value: str, at: Workspace) -> bool:
+    """Whether a matrix is one row for all: what is there once may have rows of its own, as tokens have."""
+    shape = at.fact(one_row(value, at)).shape
+    return shape is not None and same(shape[0], 1)
 
 
 def _read_once(value: str, at: Workspace) -> Node | None:

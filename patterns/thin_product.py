@@ -19,6 +19,7 @@ import numpy as np
 from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -42,6 +43,9 @@ class ThinProduct(Rule[Kind]):
         if node.op == "Einsum":
             return Kind.OUTER if _sums_nothing(node, at) else None
         left, right = (at.fact(v).shape for v in node.inputs)
+        # Sums of whole numbers are those of doubles in ONNX Runtime's reductions, and other types are not multiplied.
+        if at.fact(node.output).dtype not in FLOATS:
+            return None
         if left is None or right is None or min(len(left), len(right)) < 3 or all(same(d, 1) for d in right[:-2]):
             return None
         if same(left[-1], 1) and same(right[-2], 1):

@@ -295,7 +295,16 @@ def evaluate(node: Node, inputs: Sequence[Fact | None], dtypes: Sequence[int]) -
         results = [np.asarray(r, dtype=object) for r in function(node, values)]
     except (_UnknownContentError, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
         return nothing
-    return [Content.of(r) if r.size <= MAX_ITEMS else None for r in results]
+    return [
+        Content.of(r) if r.size <= MAX_ITEMS and _fits(r, dtype) else None
+        for r, dtype in zip(results, dtypes, strict=False)
+    ]
+
+
+def _fits(entries: np.ndarray, dtype: int) -> bool:
+    """Whether no number leaves its type, at the other end of which it would come back."""
+    bits = 31 if dtype == TensorProto.INT32 else 63
+    return all(-(1 << bits) <= e < 1 << bits for e in entries.ravel() if isinstance(e, int))
 
 
 def _product(shape: Sequence[Any]) -> Any:

@@ -29,9 +29,13 @@ def _reshape(node: Node, inputs: Inputs) -> Shape | None:
     if shape is None or target is None:
         return None
     resolved = resolve_target(shape, target, bool(node.attrs.get("allowzero", 0)))
-    if resolved is None:
-        return tuple(fresh() if isinstance(t, int) and t == -1 else t for t in target)
-    return resolved
+    if resolved is not None:
+        return resolved
+    copies = not node.attrs.get("allowzero", 0)
+    return tuple(
+        shape[i] if same(t, 0) and copies and i < len(shape) else fresh() if same(t, -1) else t
+        for i, t in enumerate(target)
+    )
 
 
 def _broadcast_dim(left: Dim, right: Dim) -> Dim:
@@ -80,7 +84,9 @@ def _range(node: Node, inputs: Inputs) -> Shape | None:
     start, limit, delta = (b[0] for b in bounds if b is not None)
     if all(isinstance(v, int) for v in (start, limit, delta)):
         return (len(range(start, limit, delta)),) if delta else None
-    count = quotient(difference(limit, start), delta) if isinstance(delta, int) and delta > 0 else None
+    # Where the limit is below the start, nothing is counted.
+    left = difference(limit, start)
+    count = quotient(left, delta) if isinstance(delta, int) and delta > 0 and is_size(left) else None
     return None if count is None or not same(start, 0) else (count,)
 
 

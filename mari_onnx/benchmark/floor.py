@@ -11,7 +11,7 @@ import onnx
 
 from mari_onnx.errors import ModelError
 from mari_onnx.ir import Graph, Node, Weight, read_graph, write_model
-from mari_onnx.ir.proto import subgraphs
+from mari_onnx.ir.subgraphs import subgraphs
 from mari_onnx.runtime import session
 from mari_onnx.verification.sessions import runtime_message
 from mari_onnx.verification.source import RANDOM_OPERATORS, Array

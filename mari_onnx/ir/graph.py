@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.errors import ModelError
+from mari_onnx.ir.subgraphs import made_inside
 
 Order = tuple[int, ...]
 """Where a node stands: nodes that replace another share its prefix. A hint for traversal, not a promise."""
@@ -144,6 +145,8 @@ class Graph:
         self._serial = itertools.count(1)
         for position, node in enumerate(nodes):
             self.insert(node, (position,))
+            # A new value of a name that a subgraph makes itself would be another one in there.
+            self._taken.update(made_inside(node.source) if node.source is not None else ())
         self._journal.clear()
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from onnx import AttributeProto
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import is_external, read_external
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.ir.subgraphs import captured, subgraphs
 from mari_onnx.ir.surgeon import node_protos
 
 _SUBGRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
@@ -70,28 +70,6 @@ def write_model(graph: Graph) -> onnx.ModelProto:
     made = {v for node in nodes if not node.rule for v in node.outputs}
     result.graph.value_info.extend(v for v in source.graph.value_info if v.name in made)
     return result
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
-def captured(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Values that a subgraph reads from the graphs around it, in the order of their first use."""
-    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    own |= {t.values.name for t in graph.sparse_initializer}
-    outer: dict[str, None] = {}
-    for node in graph.node:
-        reads = [v for v in node.input if v]
-        reads += [v for inner in subgraphs(node) for v in captured(inner)]
-        outer.update((v, None) for v in reads if v not in own)
-        own.update(node.output)
-    outer.update((v.name, None) for v in graph.output if v.name not in own)
-    return tuple(outer)
 
 
 def read_nodes(graph: onnx.GraphProto) -> list[Node]:

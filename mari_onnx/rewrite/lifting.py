@@ -84,8 +84,7 @@ class Lifting:
         given = tuple(workspace.facts[v] if v else None for v in node.inputs)
         claim = workspace.judge.claim(node, given, tuple(f.shape for f in facts))
         single = replace(node, inputs=tuple(workspace.single(v) for v in node.inputs), rule=node.rule or BROADCAST_RULE)
-        for value in node.captures:
-            single = reading_instead(single, value, workspace.single(value))
+        single = reading_instead(single, {v: workspace.single(v) for v in node.captures})
         for change in claim.changes:
             single = self._changed(single, change)
         names = []

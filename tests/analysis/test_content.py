@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from mari_onnx.ir.dims import substitute, symbol
 from tests.analysis.oracle import CANDIDATES, B, Case, Operand, constant, floats, scalar
@@ -174,3 +175,11 @@ STEP = st.sampled_from([1, 2, -1, -2])
 @given(ladders())
 def test_whatever_is_known_of_entries_is_true(case: Case) -> None:
     assert_true(case)
+
+
+def test_what_leaves_its_type_is_not_told() -> None:
+    shape = Case("Cast", [constant(8)], {"to": TensorProto.INT32})
+    assert entries(shape) == [8]
+    assert Case("Mul", [constant(1 << 40), constant(1 << 40)], {}).facts()[0].content is None
+    assert entries(Case("Mul", [constant(1 << 20), constant(1 << 40)], {})) == [1 << 60]
+    assert Case("Cast", [constant(1 << 31)], {"to": TensorProto.INT32}).facts()[0].content is None

@@ -229,7 +229,7 @@ def test_reading_another_value_inside() -> None:
     graph = read_graph(model)
     node = graph.producer("y")
     assert node is not None
-    moved = reading_instead(node, "a", "other")
+    moved = reading_instead(node, {"a": "other"})
     assert set(moved.captures) == {"other", "z", "x", "c"}
     assert set(node.captures) == {"a", "z", "x", "c"}, "the node itself stays as it is"
     graph.remove(node)
@@ -261,7 +261,7 @@ def test_a_branch_whose_output_is_an_outer_value() -> None:
     node = read_graph(model).producer("y")
     assert node is not None
     assert set(node.captures) == {"a", "x"}
-    assert set(reading_instead(node, "a", "b").captures) == {"b", "x"}
+    assert set(reading_instead(node, {"a": "b"}).captures) == {"b", "x"}
 
 
 def test_inputs_of_a_loop_hide_outer_values() -> None:

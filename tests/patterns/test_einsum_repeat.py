@@ -83,3 +83,14 @@ def test_the_row_of_an_input_that_is_an_output_stays_at_hand() -> None:
         }""",
     )
     assert outcome.times == 1
+
+
+@pytest.mark.parametrize(("equation", "item"), [("bl,bc->lc", "1,3"), ("bl,b->l", "1")])
+def test_not_where_the_sum_over_candidates_rests_on_the_user_alone(equation: str, item: str) -> None:
+    """ONNX Runtime repeats what has size 1, so as many equal rows are added up as there are candidates."""
+    result = "5,3" if "c" in equation else "5"
+    text = f"""score (float[B,5] user, float[B,2] item_2, float[{item}] given) => (float[{result}] z, float[B,2] y) {{
+        z = Einsum<equation = "{equation}">(user, given) y = Abs(item_2)
+    }}"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 0

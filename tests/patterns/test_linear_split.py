@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -268,7 +269,7 @@ def test_any_attention(chosen: list[str], repeat: str, merged: bool, user: list[
     first=st.booleans(),
 )
 def test_any_choice_of_columns(indices: list[int], first: bool) -> None:
-    """Columns put in another order, left out or taken twice."""
+    """Columns put in another order, parts left out, columns taken twice."""
     parts = "user, item" if first else "item, user"
     outcome = apply(
         RULE,
@@ -280,5 +281,18 @@ def test_any_choice_of_columns(indices: list[int], first: bool) -> None:
             y = MatMul(x, w)
         }}""",
     )
-    assert outcome.times == 1
-    assert not outcome.of("Gather")
+    taken = {i % 6 for i in indices}
+    sizes = (4, 2) if first else (2, 4)
+    whole = [set(range(sizes[0])), set(range(sizes[0], 6))]
+    assert outcome.times == all(part <= taken or not part & taken for part in whole)
+    assert len(outcome.of("Gather")) == 1 - outcome.times
+
+
+@pytest.mark.parametrize(("chosen", "times"), [((4, 0, 1, 2, 3), 1), ((4, 4, 0, 1, 2, 3), 1), ((4, 0, 2, 3), 0)])
+def test_columns_that_are_left_out_are_not_multiplied_with_zeros(chosen: tuple[int, ...], times: int) -> None:
+    """They may be no numbers, which they would make of the sum."""
+    weights = f"float[{len(chosen)},4] w, int64[{len(chosen)}] c"
+    text = f"""score (float[B,3] item, float[B,2] user) => (float[B,4] y) <{weights}> {{
+        x = Concat<axis = 1>(item, user) g = Gather<axis = 1>(x, c) y = MatMul(g, w)
+    }}"""
+    assert apply(RULE, text, c=np.array(chosen)).times == times

@@ -198,3 +198,22 @@ def test_kept_only_where_something_follows() -> None:
     workspace = at_work(model, sides_of(model))
     applied = {a.rule for a in rewrite(workspace, [rule_named(RULE)], CostModel()).applied}
     assert RULE not in applied
+
+
+def test_a_weight_that_is_read_both_ways() -> None:
+    text = """score (float[B,4] user, float[B,4] item, float[B,1] item_s) => (float[B,8] y, float[B,8] z)
+        <float[8,8] w, float[8] g> {
+            x = Concat<axis = 1>(user, item) s = Mul(x, item_s) n = Mul(s, g)
+            y = MatMul(n, w) z = Gemm<transB = 1>(n, w)
+        }"""
+    assert apply(RULE, text, exact=False).times == 2
+
+
+def test_a_weight_whose_rows_are_parted_in_two_ways() -> None:
+    text = """score (float[B,4] user, float[B,2] item, float[B,2] user_2, float[B,4] item_2, float[B,1] item_s)
+        => (float[B,5] y, float[B,5] z) <float[6,5] w, float[1] c> {
+            s = Mul(user, item_s) a = Mul(s, c) b = Mul(item, item_s) x = Concat<axis = 1>(a, b) y = MatMul(x, w)
+            s2 = Mul(user_2, item_s) a2 = Mul(s2, c) b2 = Mul(item_2, item_s) x2 = Concat<axis = 1>(a2, b2)
+            z = MatMul(x2, w)
+        }"""
+    assert apply(RULE, text, exact=False).times == 2

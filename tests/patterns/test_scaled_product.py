@@ -130,3 +130,13 @@ def test_scattered_columns(sizes: list[tuple[str, int]], rank: int, columns: int
         batches=(0, 1, 2, 7),
     )
     assert outcome.times == 1
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_scales_of_several_tokens_are_no_row(tokens: int) -> None:
+    """As many tokens as the second weight has columns: shapes would fit."""
+    sides = f"float[B,{tokens},8] user_s, float[B,{tokens},2] item_h"
+    body = """flat = Constant<value_ints = [-1, 8]>() pairs = Constant<value_ints = [-1, 2]>()
+        s = Reshape(user_s, flat) h = Reshape(item_h, pairs) p = MatMul(h, u) m = Mul(p, s) y = MatMul(m, wide)"""
+    model = f"score ({sides}) => (float[N,3] y) <float[2,8] u, float[8,3] wide> {{ {body} }}"
+    assert apply(RULE, model).times == (tokens == 1)

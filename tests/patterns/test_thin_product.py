@@ -95,3 +95,10 @@ def test_not_an_einsum_that_sums_or_picks(equation: str) -> None:
         f'{{ y = Einsum<equation = "{equation}">(item, user) }}',
     )
     assert outcome.times == 0
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_not_of_whole_numbers(dtype: str) -> None:
+    """A MatMul wraps around where a sum of ONNX Runtime goes through doubles."""
+    text = f"score ({dtype}[B,1,4] item, {dtype}[B,4,1] item_2) => ({dtype}[B,1,1] y) {{ y = MatMul(item, item_2) }}"
+    assert apply(RULE, text).times == 0

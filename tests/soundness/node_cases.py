@@ -90,10 +90,15 @@ PLAIN = (Form(symbolic=False, constant=False), Form(symbolic=True, constant=Fals
 CONSTANT = (Form(symbolic=False, constant=True), *(Form(symbolic=True, constant=True, axis=a) for a in range(4)))
 """Forms in which the sizes, axes and weights that a node is given are known."""
 
+MANY_NODES = 30
+"""An operator written out as a function of more nodes than this is tried in two forms: it has a case as it is, too."""
 
-def trials(case: Any, forms: Sequence[Form] = PLAIN + CONSTANT) -> Iterator[Trial]:
+WRITTEN_OUT = (PLAIN[1], CONSTANT[1])
+
+
+def trials(case: Any) -> Iterator[Trial]:
     """Every assignment of sides to the inputs of a case, in each form."""
-    feeds = _feeds(case)
+    feeds, forms = _feeds(case), WRITTEN_OUT if len(case.model.graph.node) > MANY_NODES else PLAIN + CONSTANT
     if feeds is None:
         return
     for form in forms:
