@@ -60,7 +60,7 @@ class Options:
         batches: Numbers of candidates to compare at.
         seeds: How many random inputs to compare at each.
         samples: Inputs of the original model to compare on instead of random ones.
-        rtol: Tolerance relative to the scale of a row.
+        rtol: Tolerance relative to the magnitude of a column of scores.
         atol: Absolute tolerance.
     """
 

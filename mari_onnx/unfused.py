@@ -227,14 +227,29 @@ def _skip_layer_norm(build: _Build, node: Node) -> Sequence[str]:
     """LayerNorm(input + skip + bias), and the sum itself as the fourth output."""
     bias = [node.inputs[4]] if node.has_input(4) else []
     total = _skipped(build, node, bias)
-    shift = [node.inputs[3]] if node.has_input(3) else []
+    weights = [node.inputs[2], *([node.inputs[3]] if node.has_input(3) else [])]
     epsilon = float(node.attrs.get("epsilon", 1e-12))
     if build.opset >= 17:
-        normal = build.emit("LayerNormalization", [total, node.inputs[2], *shift], axis=-1, epsilon=epsilon)
+        normal = build.emit("LayerNormalization", [total, *weights], axis=-1, epsilon=epsilon)
         return _with_sum(node, normal, total)
-    centred = build.emit("Sub", [total, _mean(build, total)])
-    normal = build.emit("Mul", [_scaled(build, centred, epsilon), node.inputs[2]])
-    return _with_sum(node, build.emit("Add", [normal, *shift]) if shift else normal, total)
+    return _with_sum(node, _normalized(build, total, weights, epsilon), total)
+
+
+def _layer_norm(build: _Build, node: Node) -> Sequence[str]:
+    """LayerNormalization, which ONNX Runtime has in older operator sets as well."""
+    axis = int(node.attrs.get("axis", -1))
+    if build.opset >= 17 or any(node.outputs[1:]) or axis not in (-1, build.rank(node.inputs[0]) - 1):
+        raise _KeptError
+    weights = [v for v in node.inputs[1:] if v]
+    normal = _normalized(build, node.inputs[0], weights, float(node.attrs.get("epsilon", 1e-5)))
+    return [normal, *node.outputs[1:]]
+
+
+def _normalized(build: _Build, value: str, weights: Sequence[str], epsilon: float) -> str:
+    """The steps of LayerNormalization with a scale and, perhaps, a shift."""
+    centred = build.emit("Sub", [value, _mean(build, value)])
+    scaled = build.emit("Mul", [_scaled(build, centred, epsilon), weights[0]])
+    return build.emit("Add", [scaled, *weights[1:]]) if weights[1:] else scaled
 
 
 def _skip_rms_norm(build: _Build, node: Node) -> Sequence[str]:
@@ -309,6 +324,7 @@ def _contrib() -> Iterator[tuple[str, Writer]]:
 FUSED: Mapping[tuple[str, str], Writer] = {
     **{(CONTRIB, op): write for op, write in _contrib()},
     ("", "SimplifiedLayerNormalization"): _rms_norm,
+    ("", "LayerNormalization"): _layer_norm,
     (LEARNED, "ArrayFeatureExtractor"): _feature_extractor,
     (LEARNED, "FeatureVectorizer"): _feature_vectorizer,
 }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx
 
 from mari_onnx.errors import ModelError
 from mari_onnx.load import Loaded, without_external_data
+
+RUNTIME_DOMAIN = "com.microsoft"
 
 
 def check_valid(loaded: Loaded) -> None:
@@ -31,13 +35,33 @@ def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
     return ""
 
 
+KEPT_BY_THE_RUNTIME = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+"""What ONNX Runtime saves in the standard domain, though the standard has it later or not at all."""
+
+
 def _is_large(model: onnx.ModelProto) -> bool:
     return bool(model.ByteSize() > 1 << 30)
 
 
 def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model itself, or with stand-ins for external weights, whose files the checker would look for."""
-    external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    if not external:
-        return model
-    return without_external_data(model)
+    """The model itself, or with stand-ins for what the checker does not know.
+
+    These are external weights, whose files it would look for, and operators that ONNX Runtime calls standard.
+    """
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+        model = without_external_data(model)
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    own = {op for op in KEPT_BY_THE_RUNTIME if not onnx.defs.has(op, max_inclusive_version=version, domain="")}
+    return _under_another_domain(model, own) if any(n.op_type in own for n in model.graph.node) else model
+
+
+def _under_another_domain(model: onnx.ModelProto, operators: Collection[str]) -> onnx.ModelProto:
+    """The model with operators of the standard domain in one that the checker does not look into."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for node in result.graph.node:
+        if node.op_type in operators and not node.domain:
+            node.domain = RUNTIME_DOMAIN
+    if all(o.domain != RUNTIME_DOMAIN for o in result.opset_import):
+        result.opset_import.append(onnx.helper.make_opsetid(RUNTIME_DOMAIN, 1))
+    return result

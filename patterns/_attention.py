@@ -110,6 +110,9 @@ def _own(
     scale, scores = float(node.attrs.get("scale", 0.0)), node.inputs[5] if node.has_input(5) else ""
     if scores and at.fact(scores).rank != 4:
         return None
+    causal = bool(node.attrs.get("unidirectional", 0))
+    if scores and causal and not _lets_each_query_see(scores, causal, at):
+        return Refusal("what is added to its scores may rule out all keys that a query sees, which it answers anyhow")
     return Steps(
         rows,
         int(node.attrs.get("num_heads", 1)),
@@ -117,7 +120,7 @@ def _own(
         scale or None,
         weight,
         bias,
-        bool(node.attrs.get("unidirectional", 0)),
+        causal,
         mask,
         float(node.attrs.get("mask_filter_value", FILTER)),
         scores,

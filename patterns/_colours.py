@@ -61,6 +61,11 @@ class Colours:
         shape = self._at.fact(value).single_shape
         return None if shape is None else tuple(d if isinstance(d, int) else 1 for d in shape)
 
+    def is_sized(self, value: str, axis: int) -> bool:
+        """Whether the size of an axis is a known number for one candidate."""
+        shape = self._at.fact(value).single_shape
+        return shape is not None and isinstance(shape[axis], int)
+
     def integers(self, value: str) -> np.ndarray | None:
         """A list of indices, as a constant or as known from sizes."""
         known, shape = self._at.integers(value), self._at.fact(value).shape
@@ -88,6 +93,8 @@ def _elementwise(node: Node, inputs: Sequence[Mask], value: str, colours: Colour
 
 def _concat(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:
     axis = int(node.attrs["axis"]) % inputs[0].ndim
+    if not all(colours.is_sized(v, axis) for v in node.inputs):
+        return None
     sizes = [(colours.sizes(v) or ())[axis] for v in node.inputs]
     wide = reduce(np.broadcast_shapes, ((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in inputs))
     if colours.is_candidates(value, axis) or math.prod(wide) * sum(sizes) > MAX_ENTRIES:

@@ -150,6 +150,9 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
     whole = all(n.dtype.kind in "iub" for n in numbers)
     if known.any() and dtype in EXACT_TYPES and not (op == "Div" and whole):
         number = np.asarray(FUNCTIONS[op](*numbers))
+        if op == "Div":
+            # The sign of a zero is not known, so neither is that of what it makes infinite.
+            number = np.where(numbers[1] == 0, np.nan, number)
         if dtype in ROUNDED:
             number = number.astype(ROUNDED[dtype]).astype(np.float64)
         state[known] = np.where(np.isnan(number), UNKNOWN, NUMBER)[known]

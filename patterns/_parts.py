@@ -85,9 +85,9 @@ def mixed_parts(value: str, at: Workspace) -> Parts | None:
 
 
 def runs_of(parts: Parts, at: Workspace) -> list[Run]:
-    """Neighbouring parts of the same kind, in order."""
+    """Neighbouring parts of the same kind, in order, but for those that have no entries."""
     runs = []
-    for _, group in groupby(parts, key=lambda part: at.is_once(part[0])):
+    for _, group in groupby((p for p in parts if p[2]), key=lambda part: at.is_once(part[0])):
         members = list(group)
         runs.append(Run(tuple(v for v, _, _ in members), members[0][1], sum(s for _, _, s in members)))
     return runs

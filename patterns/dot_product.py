@@ -17,8 +17,9 @@ import numpy as np
 import onnx
 
 from mari_onnx.analysis.facts import Shape
+from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import Dim, product, same
+from mari_onnx.ir.dims import Dim, alike, product, same
 from mari_onnx.patterns._linear import narrowest
 from mari_onnx.patterns._sums import summed_product
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -77,7 +78,7 @@ def _dots(rows: str, once: str, shape: Shape, at: Workspace) -> Dots | None:
     width = shape[-1]
     if not isinstance(width, int) or not same(own[-1], width) or not same(others[-1], width):
         return None
-    if not same(own[0], shape[0]):
+    if not same(own[0], shape[0]) or not alike(broadcast([own, others]), shape):
         return None
     if all(same(d, 1) for d in own[1:-1]):
         return Dots(rows, (own[0], width), once, product(others[1:-1]))

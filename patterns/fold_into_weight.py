@@ -65,7 +65,7 @@ class FoldIntoWeight(Rule[Folded]):
         once = tuple((v, p) for v, p in form.terms.items() if at.is_once(v))
         tokens = form.shape[-2] if len(form.shape) > 2 else 1
         found = Folded(form, scaled, once, tokens)
-        return found if _fits(found, at) else None
+        return found if scaled and _fits(found, at) else None
 
     def rewrite(self, node: Node, found: Folded, at: Workspace) -> Sequence[str]:
         after = at.fact(node.output).shape or ()

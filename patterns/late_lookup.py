@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -32,6 +33,9 @@ class LateLookup(Rule[Node]):
         lookup = lookups[0]
         rank = at.fact(lookup.output).rank or 0
         if (at.fact(lookup.inputs[0]).rank or 0) < 2 or at.fact(node.output).rank != rank:
+            return None
+        if node.op in ("Div", "Mod") and at.fact(node.output).dtype not in FLOATS:
+            # A zero in a row that nobody chooses would stop the division of whole numbers.
             return None
         others = [at.fact(v).rank for v in node.inputs if v and at.is_weight(v)]
         if node.op == "MatMul":

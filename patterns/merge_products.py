@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._parts import joined, parts_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -43,7 +44,7 @@ class MergeProducts(Rule[Chain]):
         inner = at.graph.producer(bias)
         if inner is None or inner.op != "Gemm" or inner.domain or not _is_plain(inner, at):
             return None
-        if not at.graph.is_private(bias):
+        if not at.graph.is_private(bias) or not alike(at.fact(bias).shape, at.fact(node.output).shape):
             return None
         return Chain(inner, (_is_turned(inner), _is_turned(node)))
 

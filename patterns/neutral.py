@@ -6,7 +6,8 @@
 
 x * 1 = x, x + 0 = x
 
-PyTorch's exporter multiplies the rows of a bag with weights of one where none were given.
+PyTorch's exporter multiplies the rows of a bag with weights of one where none were given. (Of the two zeros, a sum with
+0 makes one; ONNX Runtime drops such sums as well.)
 """
 
 from __future__ import annotations

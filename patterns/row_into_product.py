@@ -52,9 +52,10 @@ class RowIntoProduct(Rule[Row]):
                 continue
             if terms.count(value) > 1:
                 continue
-            row = next((v for v in terms if at.is_once(made.inputs[0]) and _is_row_of(v, made, at)), None)
+            others = without(terms, value)
+            row = next((v for v in others if at.is_once(made.inputs[0]) and _is_row_of(v, made, at)), None)
             if row is not None and alike(at.fact(value).shape, at.fact(node.output).shape):
-                others = without(terms, value, row)
+                others = without(others, row)
                 rows = [v for v in others if _is_one_row(v, at)]
                 return Row(made, (row, *rows), tuple(v for v in others if v not in rows))
         return None

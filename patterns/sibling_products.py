@@ -81,10 +81,15 @@ def _columns(node: Node, at: Workspace) -> int | None:
 
 
 def _is_joinable(matrix: str, at: Workspace) -> bool:
-    """Whether an operand is a matrix that is constant or computed once, and not one of integers with a scale."""
+    """Whether an operand is a matrix that is constant or computed once, and not one of integers with a scale.
+
+    Its rows and columns must be no candidates.
+    """
     producer = at.graph.producer(matrix)
     quantized = producer is not None and producer.op == "DequantizeLinear"
-    return at.is_once(matrix) and at.fact(one_row(matrix, at)).rank == 2 and not quantized
+    lane = at.fact(matrix).axis
+    rows = lane is not None and lane.index >= (at.fact(matrix).rank or 0) - 2
+    return at.is_once(matrix) and at.fact(one_row(matrix, at)).rank == 2 and not quantized and not rows
 
 
 def _is_row(bias: str, columns: int, at: Workspace) -> bool:

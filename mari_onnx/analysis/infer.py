@@ -18,6 +18,8 @@ from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.ir.dims import Dim, fresh
 from mari_onnx.ir.graph import Node
 
+POOLING = frozenset({"MaxPool", "AveragePool", "LpPool"})
+
 
 @lru_cache(maxsize=4096)
 def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
@@ -25,6 +27,19 @@ def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
         return onnx.defs.get_schema(op, opset, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def _is_guessed(node: Node) -> bool:
+    """Whether onnx and ONNX Runtime count windows differently: rounded up, or padded to some size."""
+    padded = node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if node.op == "ConvTranspose":
+        return padded or "output_shape" in node.attrs
+    return node.op in POOLING and (bool(node.attrs.get("ceil_mode", 0)) or padded)
+
+
+def _without_windows(shape: Shape | None) -> Shape | None:
+    """Samples and channels, and sizes that nobody knows."""
+    return None if shape is None or len(shape) < 3 else (*shape[:2], *(fresh() for _ in shape[2:]))
 
 
 class TypeInference:
@@ -74,7 +89,8 @@ class TypeInference:
             )
         except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError, TypeError):
             return [(0, None)] * len(node.outputs)
-        return [self._decoded(inferred[name]) if name in inferred else (0, None) for name in node.outputs]
+        found = [self._decoded(inferred[name]) if name in inferred else (0, None) for name in node.outputs]
+        return [(dtype, _without_windows(shape)) for dtype, shape in found] if _is_guessed(node) else found
 
     def _encoded(self, fact: Fact) -> TypeProto:
         result = TypeProto()

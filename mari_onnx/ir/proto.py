@@ -64,7 +64,8 @@ def write_model(graph: Graph) -> onnx.ModelProto:
         if name in needed and name not in sparse:
             result.graph.initializer.append(_tensor(name, weight))
     result.graph.input.extend(graph.inputs.values())
-    result.graph.input.extend(v for v in source.graph.input if v.name in needed and v.name in graph.weights)
+    # Weights are not inputs as well, as they had to be before version 4: rules have changed some and not others.
+    result.ir_version = max(result.ir_version, 4)
     result.graph.output.extend(graph.outputs.values())
     # A node that a rule made may give a value of a known name another shape: its own, for one candidate.
     made = {v for node in nodes if not node.rule for v in node.outputs}

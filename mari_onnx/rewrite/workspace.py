@@ -175,7 +175,11 @@ class Workspace:
         own = self.facts[value].shape
         if alike(own, shape):
             return value
-        return self.emit("Reshape", [value, self.sizes.target(shape)])
+        target = self.sizes.target(shape)
+        # A size that is computed may come out as 0, which would ask for the size that was there before.
+        computed = self.opset >= 14 and not self.is_weight(target)
+        attrs: dict[str, Any] = {"allowzero": 1} if computed else {}
+        return self.emit("Reshape", [value, target], **attrs)
 
     def squeeze(self, value: str, axes: Sequence[int]) -> str:
         """The value without some axes of size 1."""

@@ -21,7 +21,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Relative (to the row's magnitude) and absolute tolerance."""
+    """Relative (to the magnitude of a column of scores) and absolute tolerance."""
 
     rtol: float
     atol: float
@@ -32,7 +32,7 @@ class Tolerance:
         return Tolerance(max(self.rtol, rtol), max(self.atol, atol))
 
     def of_scale(self, scale: float) -> float:
-        """The absolute error allowed in a row of this magnitude."""
+        """The absolute error allowed at this magnitude."""
         return self.atol + self.rtol * scale
 
 
@@ -133,6 +133,8 @@ def compare_arrays(
         return Comparison(None, f"type {actual.dtype} instead of {expected.dtype}")
     if expected.shape != actual.shape:
         return Comparison(None, f"shape {list(actual.shape)} instead of {list(expected.shape)}")
+    if expected.dtype == object and all(isinstance(part, np.ndarray) for part in (*expected.flat, *actual.flat)):
+        return _compare_parts(expected, actual, tolerance)
     keys = _keys_of_maps(expected)
     if keys and keys == _keys_of_maps(actual):
         return compare_arrays(_numbers_of_maps(expected), _numbers_of_maps(actual), tolerance)
@@ -140,6 +142,14 @@ def compare_arrays(
         return _compare_exactly(expected, actual)
     fitting = tolerance.for_dtype(dtype or onnx.helper.np_dtype_to_tensor_dtype(expected.dtype))
     return _compare_floats(_double(expected), _double(actual), fitting, truth, noise)
+
+
+def _compare_parts(expected: Array, actual: Array, tolerance: Tolerance) -> Comparison:
+    """Two sequences: the comparison of the first parts that differ, or of those that come closest to it."""
+    found = [compare_arrays(one, two, tolerance) for one, two in zip(expected.flat, actual.flat, strict=True)]
+    if not found:
+        return Comparison(None, None)
+    return max(found, key=lambda c: (c.mismatch is not None, c.difference.max_abs if c.difference else 0.0))
 
 
 def _keys_of_maps(array: Array) -> list[Any]:
@@ -215,7 +225,7 @@ def _value_mismatch(
     expected: Array, actual: Array, tolerance: Tolerance, errors: tuple[float, float] | None, noise: float
 ) -> str | None:
     gap = np.where(np.isfinite(expected), _gap(expected, actual), 0.0)
-    allowed = tolerance.atol + tolerance.rtol * _row_scale(expected)
+    allowed = tolerance.atol + tolerance.rtol * _magnitude(expected)
     over = gap > allowed
     if not over.any() or _forgiven(errors, tolerance, expected, noise):
         return None
@@ -227,15 +237,18 @@ def _value_mismatch(
     )
 
 
-def _row_scale(expected: Array) -> Array:
-    """The largest finite magnitude of each candidate's row, kept broadcastable."""
+def _magnitude(expected: Array) -> Array:
+    """What errors are relative to, kept broadcastable: of each column of scores, or of each candidate's tensor.
+
+    Columns of a matrix are scores of their own, each with its scale; a tensor of more axes is one thing.
+    """
     magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-    axes = tuple(range(1, expected.ndim))
+    axes = (0,) if expected.ndim == 2 else tuple(range(1, expected.ndim))
     return np.asarray(magnitude.max(axis=axes, keepdims=True, initial=0.0)) if axes else magnitude
 
 
 def _scale(array: Array) -> float:
-    return float(_row_scale(array).max(initial=0.0))
+    return float(_magnitude(array).max(initial=0.0))
 
 
 def _forgiven(errors: tuple[float, float] | None, tolerance: Tolerance, expected: Array, noise: float) -> bool:
@@ -252,7 +265,8 @@ def _forgiven(errors: tuple[float, float] | None, tolerance: Tolerance, expected
 def ranking_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool | None:
     """Whether candidates keep their order in an output of shape [B] or [B, k] (each column is a ranking).
 
-    Two candidates whose scores differ by no more than the tolerance are tied, and may swap.
+    Two candidates whose scores differ by no more than the tolerance are tied, and may swap; where they differ by more
+    than twice as much, they must not become equal either.
 
     Args:
         expected: the original's scores.
@@ -278,7 +292,8 @@ def _column_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool:
     tie = tolerance.atol + tolerance.rtol * np.abs(expected).max()
     order = np.argsort(expected, kind="stable")
     expected, actual = expected[order], actual[order]
-    # The best actual score among candidates that are clearly below each one.
+    # The best actual score among candidates that are clearly below each one, and among those far below.
     best_so_far = np.append(-np.inf, np.maximum.accumulate(actual))
-    below = np.searchsorted(expected, expected - tie, side="left")
-    return bool((actual >= best_so_far[below]).all())
+    below, far_below = (np.searchsorted(expected, expected - gap, side="left") for gap in (tie, 2 * tie))
+    apart = (actual > best_so_far[far_below]) | (far_below == 0)
+    return bool(((actual >= best_so_far[below]) & apart).all())

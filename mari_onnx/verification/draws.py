@@ -12,7 +12,7 @@ from onnx import TensorProto
 from mari_onnx.verification.ranges import InputRange
 from mari_onnx.verification.source import Array
 
-ANY_STRING = "a"  # where the graph names no vocabulary
+ANY_STRINGS = ("1", "2", "3", "4", "5")  # where the graph names no vocabulary; some models read them as numbers
 
 
 class Caution(enum.IntEnum):
@@ -104,7 +104,7 @@ def _from_vocabularies(rng: np.random.Generator, values: Array, known: InputRang
 
 
 def _strings(rng: np.random.Generator, shape: tuple[int, ...], known: InputRange | None) -> Array:
-    values = np.full(shape, ANY_STRING, dtype=object)
+    values = rng.choice(np.array(ANY_STRINGS, dtype=object), shape)
     for mask, keys in known.vocabularies if known is not None else ():
         if keys.dtype.kind in "UO":
             words = np.array([str(key) for key in keys], dtype=object)

@@ -46,6 +46,7 @@ class Feeds:
         full: every input of the original; the user's rows are repeated.
         single: one row of each user input; of a stacked input, its user columns only.
         lengths: which open dimensions have the same size.
+        open_size: that size, or the least of them.
     """
 
     batch: int
@@ -53,6 +54,7 @@ class Feeds:
     full: Mapping[str, Array]
     single: Mapping[str, Array]
     lengths: Lengths = Lengths.EQUAL
+    open_size: int = OPEN_SIZE
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class FeedPlan:
                 single[user.name] = np.ascontiguousarray(np.take(row, columns, axis=user.axis))
                 place = (slice(None),) * user.axis + (columns,)
                 full[user.name][place] = self._tiled(row, info, batch)[place]
-        return Feeds(batch, seed, full, single, self.lengths)
+        return Feeds(batch, seed, full, single, self.lengths, self.open_size)
 
     @staticmethod
     def _tiled(row: Array, info: InputInfo, batch: int) -> Array:

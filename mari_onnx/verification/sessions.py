@@ -55,7 +55,17 @@ class Session:
             results = self.handle.run(list(self.outputs), fed, _quiet_run())
         except Exception as error:  # the runtime has a class for each status code and no common base
             raise RunError(runtime_message(error)) from error
-        return dict(zip(self.outputs, map(np.asarray, results), strict=True))
+        return dict(zip(self.outputs, map(_as_array, results), strict=True))
+
+
+def _as_array(result: Any) -> Array:
+    """An output as an array; of a sequence, one with its parts as entries, which may differ in shape."""
+    if not (isinstance(result, list) and any(isinstance(part, np.ndarray) for part in result)):
+        return np.asarray(result)
+    parts = np.empty(len(result), object)
+    for index, part in enumerate(result):
+        parts[index] = part
+    return parts
 
 
 def import_runtime() -> Any:

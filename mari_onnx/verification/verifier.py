@@ -22,6 +22,7 @@ from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_so
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
+SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
 COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
 FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
@@ -89,7 +90,7 @@ def verify(
         batches: numbers of candidates; a model with a fixed batch is run at that one only.
         seeds: number of draws per batch.
         samples: the caller's own inputs by name, rows along the candidate axis; the rest is drawn.
-        rtol: tolerance relative to the magnitude of a row.
+        rtol: tolerance relative to the magnitude of a column of scores.
         atol: absolute tolerance.
         folder: where the external data of an optimized model in memory lies.
         progress: called with a line before each run.
@@ -122,6 +123,8 @@ def verify(
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
         raise ModelError(f"original model: it runs on none of the drawn inputs; give samples ({state.failure})")
+    if inputs.free_symbols:
+        _run_short(pair, state, seeds)
     if len(inputs.open_dims) > 1:
         _run_uneven(pair, state, seeds)
     if signature.given_once and state.plan.one_user_row:
@@ -265,17 +268,28 @@ def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
 
     Exporters' scripts give one name to dimensions that need not be the same, and ONNX Runtime does not mind.
     """
-    for lengths in (Lengths.FREE, Lengths.NAMED):
-        drawn = state.plan
-        plan = plan_feeds(pair.source, drawn.inputs, drawn.user_inputs, drawn.samples, drawn.open_size, lengths)
-        feeds = replace(plan, one_user_row=drawn.one_user_row).draw(_few(state), seed, state.caution)
-        try:
-            expected = pair.original.run(feeds.full)
-        except RunError:
-            continue
-        _compare_run(pair, state, feeds, expected)
-        state.runs += 1
-        return
+    any(_run_at(pair, state, seed, state.plan.open_size, lengths) for lengths in (Lengths.FREE, Lengths.NAMED))
+
+
+def _run_short(pair: _Pair, state: _State, seed: int) -> None:
+    """Further runs, where open dimensions are as small as the original accepts."""
+    for size in SHORT_OPEN_SIZES:
+        if size != state.plan.open_size:
+            _run_at(pair, state, seed, size, Lengths.EQUAL)
+
+
+def _run_at(pair: _Pair, state: _State, seed: int, open_size: int, lengths: Lengths) -> bool:
+    """One more run with open dimensions of other sizes; whether the original takes them."""
+    drawn = state.plan
+    plan = plan_feeds(pair.source, drawn.inputs, drawn.user_inputs, drawn.samples, open_size, lengths)
+    feeds = replace(plan, one_user_row=drawn.one_user_row).draw(_few(state), seed, state.caution)
+    try:
+        expected = pair.original.run(feeds.full)
+    except RunError:
+        return False
+    _compare_run(pair, state, feeds, expected)
+    state.runs += 1
+    return True
 
 
 def _run_repeated(pair: _Pair, state: _State, seed: int) -> None:
@@ -319,7 +333,8 @@ def _place(feeds: Feeds) -> str:
         Lengths.NAMED: ", with another size for each open dimension",
         Lengths.FREE: ", with another size for each open dimension, also for those of one name",
     }
-    return f"batch {feeds.batch}, seed {feeds.seed}{uneven[feeds.lengths]}"
+    short = f", with open dimensions of size {feeds.open_size}" if feeds.open_size in SHORT_OPEN_SIZES else ""
+    return f"batch {feeds.batch}, seed {feeds.seed}{uneven[feeds.lengths]}{short}"
 
 
 def _compare_output(

@@ -35,13 +35,34 @@ def test_one_different_element_is_found(array, data):
     assert max_error(array, other).max_abs == np.inf
 
 
-def test_errors_are_scaled_by_their_row():
+def test_errors_in_scores_are_scaled_by_their_column():
+    """A score beside a large number is a score of its own."""
     expected = np.array([[1e4, 1e-3], [1.0, 1e-3]], np.float32)
     actual = expected.copy()
-    actual[0, 1] += 0.5
+    actual[1, 0] += 0.5
     assert compare_arrays(expected, actual, STRICT).mismatch is None
-    actual[1, 1] += 0.5
+    actual[0, 1] += 0.5
+    assert "[0, 1]" in compare_arrays(expected, actual, STRICT).mismatch
+
+
+def test_errors_in_tensors_are_scaled_by_the_candidate():
+    expected = np.array([[[1e4, 1e-3]], [[1.0, 1e-3]]], np.float32)
+    actual = expected.copy()
+    actual[0, 0, 1] += 0.5
+    assert compare_arrays(expected, actual, STRICT).mismatch is None
+    actual[1, 0, 1] += 0.5
+    assert "[1, 0, 1]" in compare_arrays(expected, actual, STRICT).mismatch
+
+
+def test_parts_of_a_sequence():
+    expected = np.empty(2, object)
+    expected[:] = [np.ones((2, 1), np.float32), np.ones((2, 3), np.float32)]
+    actual = expected.copy()
+    assert compare_arrays(expected, actual, STRICT).mismatch is None
+    actual[1] = np.float32([[1, 1, 1], [1, 2, 1]])
     assert "[1, 1]" in compare_arrays(expected, actual, STRICT).mismatch
+    actual[1] = expected[0]
+    assert "shape" in compare_arrays(expected, actual, STRICT).mismatch
 
 
 def test_a_large_relative_error_near_zero_is_no_mismatch():

@@ -9,6 +9,7 @@ from mari_onnx.verification import verify
 from mari_onnx.verification.feeds import Lengths, plan_feeds
 from mari_onnx.verification.signature import original_inputs
 from mari_onnx.verification.source import open_source
+from mari_onnx.verification.verifier import SHORT_OPEN_SIZES
 from tests.verification.conftest import ModelMaker
 
 USER = ["clicks", "views"]
@@ -58,12 +59,24 @@ def test_lengths_that_have_to_agree_do(make: ModelMaker) -> None:
     model = with_mask(make)
     report = verify(model, model, user_inputs=["clicks", "mask", "views"])
     assert report.passed
-    assert report.runs == 9
+    assert report.runs == 11
 
 
-def test_one_open_dimension_needs_no_further_run(make: ModelMaker) -> None:
+def test_one_open_dimension_is_tried_short_as_well(make: ModelMaker) -> None:
     model = of(make, "clicks", "T", "3")
-    assert verify(model, model, user_inputs=USER).runs == 8
+    assert verify(model, model, user_inputs=USER).runs == 8 + len(SHORT_OPEN_SIZES)
+
+
+def test_a_difference_that_only_short_histories_show(make: ModelMaker) -> None:
+    text = """g (float[B,T] clicks, float[B,1] item) => (float[B,1] y)
+        <int64 one = {{1}}, int64 three = {{3}}, int64[1] last = {{1}}> {{
+        s = Shape(clicks) t = Gather(s, one) n = {length} f = Cast<to = 1>(n) m = Mul(item, f)
+        u = ReduceSum<keepdims = 1>(clicks, last) y = Add(u, m)
+    }}"""
+    one, other = (make(text.format(length=length)) for length in ("Min(t, three)", "Identity(three)"))
+    report = verify(one, other, user_inputs=["clicks"])
+    assert not report.passed
+    assert "open dimensions of size 1" in report.summary()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import helper, parser
 
 from mari_onnx.verification import draw_feeds, open_session, open_source
-from mari_onnx.verification.draws import Caution
+from mari_onnx.verification.draws import ANY_STRINGS, Caution
 from mari_onnx.verification.feeds import plan_feeds
 from mari_onnx.verification.signature import original_inputs, parse_user_inputs
 
@@ -279,7 +279,7 @@ def test_strings_come_from_the_vocabulary(make):
     drawn = draw_feeds(make(text), [], 60).full["city"]
     assert set(drawn.ravel()) == {"x", "y", "z"}
     free = draw_feeds(make("g (string[B] c) => (string[B] y) { y = Identity(c) }"), [], 3).full["c"]
-    assert free.tolist() == ["a"] * 3
+    assert set(free.tolist()) <= set(ANY_STRINGS)
 
 
 def test_masks_of_truth_values_are_never_empty(make):
