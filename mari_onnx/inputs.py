@@ -13,7 +13,7 @@ from typing import TypeAlias
 import onnx
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
-from mari_onnx.analysis.rows import MANY, can_run
+from mari_onnx.analysis.rows import MANY, SEVERAL, can_run
 from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
@@ -230,7 +230,8 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     batch = _settled_batch(graph, sides, axes, sure)
     _check_sides(graph, sides, stacked)
     widths = {name: int(_dims(graph, name)[1].dim_value) for name in stacked}
-    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, inside)
+    repeated = tuple(name for name in inside if not _is_length(graph, name, inside, axes))
+    return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, repeated)
 
 
 def _repeated_inside(
@@ -252,6 +253,12 @@ def _repeated_inside(
         return can_run(graph, {n: (axis, 1 if n in single else MANY) for n, axis in axes.items() if symbols[n]})
 
     return unlikely if other and not fits(likely) and fits(unlikely) else likely
+
+
+def _is_length(graph: Graph, name: str, inside: Sequence[str], axes: Mapping[str, int]) -> bool:
+    """Whether an input may have other numbers of rows than one, beside any number of candidates: a list of its own."""
+    rows = {n: (axis, MANY) for n, axis in axes.items()} | dict.fromkeys(inside, (0, 1))
+    return can_run(graph, {**rows, name: (0, SEVERAL)})
 
 
 def _rows(graph: Graph, name: str, axes: Mapping[str, int]) -> int | None:
@@ -301,6 +308,8 @@ def _batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
     that the others have.
     """
     counts: Counter[str] = Counter()
+    if _is_fixed(graph, sides):
+        return None
     dims = {name: _dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED}
     leading = [name for name in dims if sides[name] is InputSide.ITEM] if InputSide.USER in named.values() else dims
     first = {d.dim_param for name in leading for d in dims[name][:1] if d.dim_param}
@@ -309,6 +318,14 @@ def _batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
         counts.update(s for s in symbols if s in first or not first)
     common = [symbol for symbol, count in counts.most_common(1) if count > 1]
     return common[0] if common else _inner_symbol(dims, sides, named)
+
+
+def _is_fixed(graph: Graph, sides: Sides) -> bool:
+    """Whether all inputs begin with the same number of rows, and only some go on with a size that is open."""
+    dims = [_dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED]
+    rows = {d[0].dim_value if d and d[0].HasField("dim_value") else 0 for d in dims}
+    some_closed = any(all(d.HasField("dim_value") for d in sizes) for sizes in dims)
+    return len(rows) == 1 and min(rows) > 1 and some_closed
 
 
 def _inner_symbol(dims: Mapping[str, Sequence[Dimension]], sides: Sides, named: Sides) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,8 +15,9 @@ from onnx import TensorProto
 
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
-from mari_onnx.ir.subgraphs import captured, subgraphs
+from mari_onnx.ir.subgraphs import subgraphs
 from mari_onnx.opsets import with_operator_sets
+from mari_onnx.repairs import in_order, with_open_sizes, with_stated_defaults
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
 
@@ -61,41 +61,15 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
         path = Path(source)
         loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
     _check_text(loaded)
+    loaded = replace(loaded, model=with_open_sizes(loaded.model))
     loaded = replace(loaded, model=with_operator_sets(loaded.model, MIN_OPSET))
     _check_opset(loaded)
     _check_constants(loaded)
     _check_external_data(loaded)
     if loaded.model.functions:
+        loaded = replace(loaded, model=with_stated_defaults(loaded.model))
         loaded = replace(loaded, model=_inlined(loaded))
     return replace(loaded, model=in_order(loaded.model))
-
-
-def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its nodes in an order in which each reads what others before it have made.
-
-    ONNX asks for that order; converters that insert nodes at the end of the list leave another one, which ONNX
-    Runtime does not mind.
-
-    Returns:
-        The model itself where it is in order already, or has a cycle, which the checker tells of.
-    """
-    makers = {v: index for index, node in enumerate(model.graph.node) for v in node.output if v}
-    reads = [{makers[v] for v in _reads(node) if v in makers} for node in model.graph.node]
-    if all(max(before, default=-1) < index for index, before in enumerate(reads)):
-        return model
-    try:
-        order = list(TopologicalSorter(dict(enumerate(reads))).static_order())
-    except CycleError:
-        return model
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    del result.graph.node[:]
-    result.graph.node.extend(model.graph.node[index] for index in order)
-    return result
-
-
-def _reads(node: onnx.NodeProto) -> list[str]:
-    return [v for v in node.input if v] + [v for inner in subgraphs(node) for v in captured(inner)]
 
 
 def _content(path: Path) -> bytes:

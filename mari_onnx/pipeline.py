@@ -368,7 +368,8 @@ def _note(model: onnx.ModelProto, users: Sequence[str], stacked: Mapping[str, An
         }
         for name, s in stacked.items()
     }
-    known = {"mari.candidate_axis": json.dumps(dict(separated.inputs.axes)), METADATA_USER: json.dumps(list(users))}
+    axes = {**dict.fromkeys(separated.lists()), **separated.inputs.axes}
+    known = {"mari.candidate_axis": json.dumps(axes), METADATA_USER: json.dumps(list(users))}
     if taken:
         known["mari.stacked_inputs"] = json.dumps(taken)
     for entry in [p for p in model.metadata_props if p.key in known or p.key == "mari.stacked_inputs"]:

@@ -40,6 +40,12 @@ class Separated:
     inputs: Inputs
     stacked: Mapping[str, StackedInput]
 
+    def lists(self) -> list[str]:
+        """The inputs that are given once per request, and have as many rows as the request has: a history."""
+        once = [name for name, side in self.inputs.sides.items() if side is InputSide.SHARED]
+        dims = {name: self.graph.inputs[name].type.tensor_type.shape.dim for name in once}
+        return [name for name in once if dims[name] and not dims[name][0].HasField("dim_value")]
+
 
 def separate(graph: Graph, chosen: Chosen) -> Separated:
     """Puts every stacked input together again from two inputs, one per side, so that each input has one side.
@@ -93,7 +99,9 @@ def restore_signature(graph: Graph, original: Graph, separated: Separated) -> Gr
         take(name, row, "Slice", [[0], [1], [0]])
         take(row, split.user, "Gather", [split.user_columns], axis=1)
         take(name, split.item, "Gather", [split.item_columns], axis=1)
-    narrowed = [n for n in graph.inputs if n in original.inputs and graph.inputs[n] != original.inputs[n]]
+    changed = [n for n in graph.inputs if n in original.inputs and graph.inputs[n] != original.inputs[n]]
+    # What the graph repeats itself has one row as it is.
+    narrowed = [n for n in changed if n in separated.inputs.axes]
     for name in narrowed:
         once, axis = graph.unique_name(f"{name}/once"), separated.inputs.axes[name]
         take(name, once, "Slice", [[0], [1], [axis]])

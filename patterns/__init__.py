@@ -27,6 +27,7 @@ from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
+from mari_onnx.patterns.einsum_product import EinsumProduct
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
 from mari_onnx.patterns.exact_casts import ExactCasts
 from mari_onnx.patterns.experts import Experts
@@ -88,6 +89,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExchange(),
     Unflatten(),
     PairwiseProducts(),
+    EinsumProduct(),
     EinsumMatMul(),
     ThinProduct(),
     ConcatEinsum(),

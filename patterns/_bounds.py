@@ -28,19 +28,36 @@ TYPES: dict[int, Bounds] = {
 }
 
 
-def bounds_of(value: str, at: Workspace, depth: int = 0) -> Bounds:
+def bounds_of(value: str, at: Workspace) -> Bounds:
     """The smallest and the largest number that the entries of an integer value may be; those of its type at worst."""
-    type_bounds = TYPES.get(at.fact(value).dtype, TYPES[onnx.TensorProto.INT64])
-    array = at.constant(value) if at.is_weight(value) else None
-    if array is not None:
-        return (int(array.min()), int(array.max())) if array.size and array.dtype.kind in "iub" else type_bounds
-    node = at.graph.producer(value)
-    reader = READERS.get(node.op) if node is not None and not node.domain else None
-    if node is None or reader is None or depth > MAX_DEPTH or at.fact(value).dtype not in TYPES:
-        return type_bounds
-    found = reader(node, value, lambda v: bounds_of(v, at, depth + 1), at)
-    # What may leave the range of its type may come back at the other end of it.
-    return found if found is not None and type_bounds[0] <= found[0] <= found[1] <= type_bounds[1] else type_bounds
+    return _Reading(at).of(value)
+
+
+class _Reading:
+    """Reads each value once."""
+
+    def __init__(self, at: Workspace) -> None:
+        self._at = at
+        self._known: dict[str, Bounds] = {}
+
+    def of(self, value: str, depth: int = 0) -> Bounds:
+        if value not in self._known:
+            self._known[value] = self._found(value, depth)
+        return self._known[value]
+
+    def _found(self, value: str, depth: int) -> Bounds:
+        at = self._at
+        whole = TYPES.get(at.fact(value).dtype, TYPES[onnx.TensorProto.INT64])
+        array = at.constant(value) if at.is_weight(value) else None
+        if array is not None:
+            return (int(array.min()), int(array.max())) if array.size and array.dtype.kind in "iub" else whole
+        node = at.graph.producer(value)
+        reader = READERS.get(node.op) if node is not None and not node.domain else None
+        if node is None or reader is None or depth > MAX_DEPTH or at.fact(value).dtype not in TYPES:
+            return whole
+        found = reader(node, value, lambda v: self.of(v, depth + 1), at)
+        # What may leave the range of its type may come back at the other end of it.
+        return found if found is not None and whole[0] <= found[0] <= found[1] <= whole[1] else whole
 
 
 Reader = Callable[[Node, str, Callable[[str], Bounds], Workspace], Bounds | None]
@@ -73,7 +90,8 @@ def _ends(combine: Callable[[int, int], int]) -> Reader:
     def reader(node: Node, _value: str, of: Callable[[str], Bounds], _at: Workspace) -> Bounds | None:
         if len(node.inputs) != 2:
             return None
-        ends = [combine(a, b) for a in of(node.inputs[0]) for b in of(node.inputs[1])]
+        left, right = map(of, node.inputs)
+        ends = [combine(a, b) for a in left for b in right]
         return min(ends), max(ends)
 
     return reader

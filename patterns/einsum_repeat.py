@@ -1,6 +1,7 @@
 """An Einsum over an operand that is the same for all candidates::
 
-    Einsum( "bld,bd->bl", repeat(u), i )   ->   Einsum( "ld,bd->bl", u, i )
+    Einsum( "bld,bd->bl", repeat(u), i )        ->   MatMul( i, Transpose(u) )
+    Einsum( "bld,bd,de->ble", repeat(u), i, W ) ->   Einsum( "ld,bd,de->ble", u, i, W )
 
     sum_k repeat(U)[b, k] x[b, k] = sum_k U[k] x[b, k]
 
@@ -14,17 +15,24 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, same
-from mari_onnx.patterns._equations import plain_terms
+from mari_onnx.patterns._equations import MatrixProduct, agree, matrix_product, multiplied, plain_terms
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Shorter:
-    """The operands, for those that are repeated the axis that goes, and the equation without these."""
+    """What is left of an equation.
+
+    Attributes:
+        axes: For operands that are repeated the axis that goes.
+        equation: The equation without these.
+        product: The same as products of matrices, where it is no more.
+    """
 
     axes: tuple[int | None, ...]
     equation: str
+    product: MatrixProduct | None
 
 
 class EinsumRepeat(Rule[Shorter]):
@@ -52,14 +60,27 @@ class EinsumRepeat(Rule[Shorter]):
         if len(kept) != 1 or not kept <= others or any(len(t) == 1 for t, a in zip(terms, axes, strict=True) if a == 0):
             return None
         shorter = [t if a is None else t[:a] + t[a + 1 :] for t, a in zip(terms, axes, strict=True)]
-        return Shorter(axes, f"{','.join(shorter)}->{result}")
+        made = matrix_product(shorter, result) if agree(node.inputs, terms, at) else None
+        # ONNX Runtime's Einsum does not survive a sum over nothing of operands that have little in common.
+        if made is None and not all(isinstance(d, int) for d in _summed(node, terms, result, at)):
+            return None
+        return Shorter(axes, f"{','.join(shorter)}->{result}", made)
 
     def rewrite(self, node: Node, found: Shorter, at: Workspace) -> Sequence[str]:
         operands = [
             v if axis is None else at.squeeze(at.single(v), [axis])
             for v, axis in zip(node.inputs, found.axes, strict=True)
         ]
+        if found.product is not None:
+            return [multiplied(operands, found.product, at)]
         return [at.emit("Einsum", operands, equation=found.equation)]
+
+
+def _summed(node: Node, terms: Sequence[str], result: str, at: Workspace) -> list[Dim]:
+    """The sizes along which the operands are summed."""
+    shapes = [at.fact(v).shape or () for v in node.inputs]
+    letters = [x for term, shape in zip(terms, shapes, strict=True) for x in zip(term, shape, strict=True)]
+    return [size for letter, size in letters if letter not in result]
 
 
 def _candidates(node: Node, axes: Sequence[int | None], at: Workspace) -> list[Dim]:

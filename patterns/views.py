@@ -57,8 +57,8 @@ def _is_view(node: Node, at: Workspace) -> bool:
         return False
     if node.op in VIEWS:
         return True
-    shape = at.fact(node.inputs[0]).shape
-    if node.op != "Transpose" or shape is None:
+    shape = at.fact(node.inputs[0]).shape if node.op == "Transpose" else None
+    if shape is None:
         return False
     order = node.attrs.get("perm", range(len(shape) - 1, -1, -1))
     moved = [axis for axis in order if not same(shape[axis], 1)]

@@ -15,6 +15,10 @@ MANY = 1009
 """A number of candidates that hardly is another size of a model as well."""
 
 
+SEVERAL = 3
+"""A number of rows that is neither one nor that of the candidates."""
+
+
 def can_run(graph: Graph, rows: Mapping[str, tuple[int, int]]) -> bool:
     """Whether onnx finds no contradiction in the sizes of a graph.
 

@@ -48,8 +48,8 @@ def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
 def write_model(graph: Graph) -> onnx.ModelProto:
     """A model with the graph's nodes and weights, and everything else as it was.
 
-    The weights that came with the model are written back as they came, so external data stays where it is. Value
-    types noted in the source model are kept for the values that are still there.
+    The weights that came with the model are written back as they came, so external data stays where it is. Types of
+    values that the source model notes are kept where nobody can infer them: for operators of other domains.
     """
     source = graph.model
     nodes = graph.sorted_nodes()
@@ -67,8 +67,8 @@ def write_model(graph: Graph) -> onnx.ModelProto:
     # Weights are not inputs as well, as they had to be before version 4: rules have changed some and not others.
     result.ir_version = max(result.ir_version, 4)
     result.graph.output.extend(graph.outputs.values())
-    # A node that a rule made may give a value of a known name another shape: its own, for one candidate.
-    made = {v for node in nodes if not node.rule for v in node.outputs}
+    # What can be inferred is not said: it may be out of date, and ONNX Runtime plans its buffers by it.
+    made = {v for node in nodes if not node.rule and not onnx.defs.has(node.op, node.domain) for v in node.outputs}
     result.graph.value_info.extend(v for v in source.graph.value_info if v.name in made)
     return result
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.registry import AnyRule, by_operator
@@ -270,6 +271,9 @@ class _Engine:
                 return None
             if isinstance(found, Refusal):
                 self._refuse(rule, node, found.reason)
+                return None
+            if is_beside_blocked_product(node, self.workspace):
+                self._refuse(rule, node, "the runtime has a product of its own for weights quantized in blocks")
                 return None
             self.trials.left -= 1
             self.following += 1

@@ -19,6 +19,12 @@ from mari_onnx.verification.tables import looked_up_tables, widen_rows
 LARGEST_WEIGHTS = 64 << 20  # bytes without tables; the run in double precision takes ten times as much
 LARGEST_INTERPRETED = 20 << 20  # bytes; for the reference implementation, which is slow
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+QUANTIZED = frozenset(
+    {
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
+        *("MatMulNBits", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QGemm", "QLinearMatMul", "QLinearConv"),
+    }
+)
 # Attributes that name an element type.
 TYPE_ATTRIBUTES = {"Cast": "to", "EyeLike": "dtype", "Range": "dtype", "SequenceEmpty": "dtype"}
 
@@ -57,8 +63,11 @@ def build_reference(source: ModelSource, probe: Mapping[str, Array]) -> tuple[Fl
     size = weight_bytes(source.proto, tables)
     if size > LARGEST_WEIGHTS:
         return None, f"no float64 reference: the weights take {size >> 20} MiB, more than {LARGEST_WEIGHTS >> 20}"
-    if any(node.op_type in RANDOM_OPERATORS for graph in all_graphs(source.proto.graph) for node in graph.node):
+    operators = {node.op_type for graph in all_graphs(source.proto.graph) for node in graph.node}
+    if not operators.isdisjoint(RANDOM_OPERATORS):
         return None, "no float64 reference: the model draws random numbers"
+    if not operators.isdisjoint(QUANTIZED):
+        return None, "no float64 reference: the model rounds to integers, which is no rounding of floats"
     try:
         model = to_double(source, tables)
     except Exception as error:  # unreadable weights, exotic types

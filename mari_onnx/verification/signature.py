@@ -76,7 +76,11 @@ def _info(info: onnx.ValueInfoProto, source: ModelSource) -> InputInfo:
     if not info.type.HasField("tensor_type"):
         raise ModelError(f"{source.role}: input '{info.name}' is not a tensor, which verification cannot feed")
     tensor = info.type.tensor_type
-    dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim)
+    # ONNX Runtime takes a size below 0 for an open one.
+    dims = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        for dim in tensor.shape.dim
+    )
     return InputInfo(info.name, tensor.elem_type, dims)
 
 
@@ -122,12 +126,12 @@ class Inputs:
         return tuple(dict.fromkeys(s for _, s in self.open_dims if s not in self.batch_symbols))
 
 
-def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:
+def original_inputs(source: ModelSource, stated: Mapping[str, int | None]) -> Inputs:
     """Finds the candidate axis of each input.
 
     Args:
         source: the original model.
-        stated: the axes that metadata names; 0 for an input that it does not mention.
+        stated: the axes that metadata names, ``None`` for none; 0 for an input that it does not mention.
 
     Returns:
         The inputs. One with a fixed size on that axis has a candidate axis only in a model whose batch is fixed.
@@ -136,7 +140,7 @@ def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:
     dims: dict[str, Dim] = {}
     for info in infos:
         axis = stated.get(info.name, 0)
-        if -len(info.dims) <= axis < len(info.dims):
+        if axis is not None and -len(info.dims) <= axis < len(info.dims):
             dims[info.name] = info.dims[axis]
     fixed = None
     if dims and all(isinstance(dim, int) for dim in dims.values()):
@@ -146,7 +150,7 @@ def original_inputs(source: ModelSource, stated: Mapping[str, int]) -> Inputs:
     for info in infos:
         dim = dims.get(info.name, 1)
         has_axis = info.name in dims and (dim == fixed if isinstance(dim, int) else True)
-        place = stated.get(info.name, 0) % len(info.dims) if has_axis else None
+        place = (stated.get(info.name) or 0) % len(info.dims) if has_axis else None
         placed.append(InputInfo(info.name, info.dtype, info.dims, place))
     symbols = frozenset(dim for dim in dims.values() if isinstance(dim, str))
     return Inputs(tuple(placed), fixed, symbols)
@@ -162,12 +166,12 @@ def _json(source: ModelSource, key: str) -> Any:
         raise ModelError(f"{source.role}: metadata '{key}' is not valid JSON") from None
 
 
-def stated_axes(*sources: ModelSource) -> dict[str, int]:
-    """The candidate axes that metadata states; the first model that does so counts."""
+def stated_axes(*sources: ModelSource) -> dict[str, int | None]:
+    """The candidate axes that metadata states, ``None`` where there is none; the first model that does so counts."""
     for source in sources:
         axes = _json(source, CANDIDATE_AXIS_KEY)
         if isinstance(axes, dict):
-            return {str(name): int(axis) for name, axis in axes.items() if axis is not None}
+            return {str(name): None if axis is None else int(axis) for name, axis in axes.items()}
     return {}
 
 

@@ -63,6 +63,11 @@ def test_bounds(body: str, expected: Bounds) -> None:
     assert bounds(body, opset=18 if "num_outputs" in body else 17) == expected
 
 
+def test_a_long_chain_is_read_once() -> None:
+    steps = " ".join(f"h{k + 1} = Add(h{k}, h{k})" for k in range(30))
+    assert bounds(f"h0 = Cast<to = 7>(item_b) {steps} y = Identity(h30)") == (0, 1 << 30)
+
+
 def test_what_leaves_its_type_comes_back_at_the_other_end() -> None:
     body = "c = Cast<to = 6>(item_u) m = Cast<to = 6>(large) a = Mul(c, m) y = Cast<to = 7>(a)"
     assert bounds(body) == (-(2**31), 2**31 - 1)
