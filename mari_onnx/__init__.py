@@ -8,6 +8,7 @@ What needs ONNX is imported when it is first used, so that ``import mari_onnx`` 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mari_onnx.errors import MariError, ModelError, RuleError, UsageError, VerificationError
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from mari_onnx.verification import verify as verify
 
 __version__ = "0.1.0"
+
+# In a checkout the rules lie beside this package, not inside it: whoever works in its folder imports it from there.
+if not (Path(__file__).parent / "patterns").exists() and (Path(__file__).parents[1] / "patterns").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
 
 # No submodule may have one of these names: importing it would put the module where the function should be.
 _LAZY = {

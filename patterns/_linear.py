@@ -12,10 +12,15 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import mixed_parts, one_row, parts_of
-from mari_onnx.patterns._repeats import source_of
+from mari_onnx.patterns._repeats import before, source_of
+from mari_onnx.patterns.views import REPETITIONS, VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_TERMS = 16
+LARGE = 10.0
+"""Less than this is subtracted from numbers of about one: a mean of many deviations loses digits."""
+MOVING = VIEWS | REPETITIONS | {"Transpose", "Cast", "Slice", "Split", "Gather"}
+"""Operators behind which numbers are as large as before."""
 
 Columns = tuple[tuple[int, int], ...]
 """Which column of a value meets which row of the weight; empty where they follow each other."""
@@ -144,12 +149,37 @@ def terms_of(value: str, at: Workspace, depth: int = 4) -> list[tuple[str, float
     node = at.graph.producer(value)
     if node is None or node.domain or depth == 0 or at.is_once(value):
         return [(value, 1.0)]
+    if _is_raw_difference(node, at):
+        return [(value, 1.0)]
     if node.op in ("Add", "Sub", "Sum") and all(_has_columns_of(v, value, at) for v in node.inputs):
         signs = [1.0, -1.0] if node.op == "Sub" else [1.0] * len(node.inputs)
         return [(v, s * f) for o, s in zip(node.inputs, signs, strict=True) for v, f in terms_of(o, at, depth - 1)]
     if node.op == "Neg":
         return [(v, -f) for v, f in terms_of(node.inputs[0], at, depth - 1)]
     return [(value, 1.0)]
+
+
+def _is_raw_difference(node: Node, at: Workspace) -> bool:
+    """Whether large numbers that a request brings may leave a small one: two times, or prices and their mean.
+
+    What is left has all of their digits; of two products little would be left but what was rounded. Vectors that a
+    request brings are of moderate size; a single column is where times are, and gains nothing.
+    """
+    if node.op not in ("Sub", "Add") or len(node.inputs) != 2 or not any(_is_raw(v, at) for v in node.inputs):
+        return False
+    constants = [array for v in node.inputs if at.is_weight(v) and (array := at.constant(v)) is not None]
+    if any(np.abs(array).max(initial=0) > LARGE for array in constants):
+        return True
+    return same((at.fact(node.output).shape or (0,))[-1], 1)
+
+
+def _is_raw(value: str, at: Workspace) -> bool:
+    """Whether a value is an input of the model, cut, repeated, laid out anew or beside other values."""
+    source = before(narrowest(value, at), MOVING, at)
+    node = at.graph.producer(source)
+    if node is not None and node.op == "Concat" and not node.domain:
+        return any(_is_raw(v, at) for v in node.inputs)
+    return source in at.graph.inputs
 
 
 def _has_columns_of(value: str, total: str, at: Workspace) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import alike, same
+from mari_onnx.ir.dims import alike, mentions_candidates, same
 from mari_onnx.patterns.broadcast import narrower
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -31,7 +31,9 @@ class BatchedMatMul(Rule[tuple[str, str]]):
     def match(self, node: Node, at: Workspace) -> tuple[str, str] | None:
         left, right = node.inputs
         for narrow in ((narrower(left, at), right), (left, narrower(right, at))):
-            if narrow[0] is not None and narrow[1] is not None and _keeps_shape(node, narrow[0], narrow[1], at):
+            if narrow[0] is None or narrow[1] is None or not _keeps_shape(node, narrow[0], narrow[1], at):
+                continue
+            if not any(_may_be_empty(v, n, at) for v, n in zip(node.inputs, narrow, strict=True) if n is not None):
                 return narrow[0], narrow[1]
         return None
 
@@ -42,6 +44,16 @@ class BatchedMatMul(Rule[tuple[str, str]]):
             # ONNX Runtime runs a product with one matrix on the right as a single large one.
             right = at.squeeze(right, list(range(len(shape) - 2)))
         return [at.emit("MatMul", [left, right])]
+
+
+def _may_be_empty(whole: str, narrow: str, at: Workspace) -> bool:
+    """Whether matrices that are not repeated any more may be needed 0 times, for a history of that length.
+
+    ONNX Runtime does not repeat a matrix so often by itself.
+    """
+    pairs = zip(reversed(at.fact(whole).shape or ()), reversed(at.fact(narrow).shape or ()), strict=False)
+    gone = [was for was, now in pairs if same(now, 1) and not same(was, 1)]
+    return any(not isinstance(size, int) and not mentions_candidates(size) for size in gone)
 
 
 def _keeps_shape(node: Node, left: str, right: str, at: Workspace) -> bool:

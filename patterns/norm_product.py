@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from mari_onnx.ir import Node
 from mari_onnx.patterns._linear import is_plain_layer
 from mari_onnx.patterns._norms import Affine, as_affine, columns_of, made, row_like
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
+
+MANY_DEVIATIONS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,10 @@ class NormProduct(Rule[Normalised]):
         if not all(n.inputs[0] == value and is_plain_layer(n, at) for n in at.graph.consumers(value)):
             return None
         norm = as_affine(producer, at)
-        return None if norm is None else Normalised(producer.inputs[0], norm)
+        # A mean of many deviations is subtracted before anything is rounded, or digits are lost.
+        if norm is None or np.abs(norm.summands).max(initial=0) > MANY_DEVIATIONS:
+            return None
+        return Normalised(producer.inputs[0], norm)
 
     def rewrite(self, node: Node, found: Normalised, at: Workspace) -> Sequence[str]:
         norm, alpha = found.norm, float(node.attrs.get("alpha", 1.0))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries, resolve_target
 from mari_onnx.analysis.transfer.products import einsum_terms
-from mari_onnx.ir.dims import Dim, differ, difference, fresh, is_size, product, quotient, same, simplified
+from mari_onnx.ir.dims import CANDIDATES, Dim, differ, difference, fresh, is_size, product, quotient, same, simplified
 from mari_onnx.ir.graph import Node
 
 Inputs = Sequence[Fact | None]
@@ -143,6 +143,8 @@ def _slice(node: Node, inputs: Inputs) -> Shape | None:
 
 
 def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
+    if size == CANDIDATES and same(start, 0) and same(end, 1) and same(step, 1):
+        return 1  # a request has at least one candidate
     if all(isinstance(v, int) for v in (size, start, end, step)):
         kept = kept_entries(size, start, end, step)
         return fresh() if kept is None else len(kept)

@@ -8,7 +8,7 @@ from typing import Any
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
-from mari_onnx.cli.tables import console, count, factor, line, milliseconds, several, table
+from mari_onnx.cli.tables import console, count, factor, line, listed, milliseconds, several, table
 from mari_onnx.errors import UsageError
 from mari_onnx.load import load_model
 from mari_onnx.pipeline import OptimizeResult
@@ -93,6 +93,7 @@ def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing:
     out, report = console(), result.report
     out.print(table(("", "before", "after", ""), _rows(result, timing), numbers=(1, 2)))
     out.print()
+    line(out, f"user inputs: {listed(report.user_inputs)}; the others are the items'")
     rewrites = ", ".join(f"{name} {times}" for name, times in report.rewrites.items())
     line(out, f"rewrites: {rewrites or 'none'}")
     if result.tuned is not None:

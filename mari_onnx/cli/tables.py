@@ -75,6 +75,13 @@ def size(number: float) -> str:
     raise AssertionError
 
 
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row, the last ones counted where there are many."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
 def several(number: int, noun: str) -> str:
     """``1 node``, ``2 nodes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -15,6 +15,7 @@ import onnx
 from mari_onnx.analysis.content import INTEGERS
 from mari_onnx.analysis.facts import Content, Fact
 from mari_onnx.analysis.inputs import InputSide
+from mari_onnx.ir.dims import alike
 from mari_onnx.ir.graph import Node
 from mari_onnx.rewrite.sizes import SizeBuilder
 from mari_onnx.rewrite.workspace import Workspace
@@ -103,7 +104,10 @@ def _build(node: Node, sources: frozenset[str], workspace: Workspace) -> None:
     own = [name for name in workspace.inputs.on(InputSide.ITEM) if name in sources]
     sizes = workspace.sizes if not own or workspace.sizes.counted in own else SizeBuilder(workspace, own[0])
     value = _value_of(fact, fact.content, sizes, workspace)
-    if value is not None and value != node.output:
+    if value is None or value == node.output:
+        return
+    # A list whose length became known by what was settled before stays as it is.
+    if fact.shape is None or alike(workspace.fact(value).shape, fact.shape):
         workspace.replace(node, (value,))
 
 

@@ -292,7 +292,7 @@ class Workspace:
         self._suspect_producers(node)
 
     def _suspect_producers(self, node: Node) -> None:
-        for value in node.reads:
+        for value in (*node.reads, *(self.singles[v] for v in node.outputs if v in self.singles)):
             producer = self.graph.producer(value)
             if producer is not None:
                 self._suspects[producer] = None
@@ -345,10 +345,11 @@ class Workspace:
             self._drop(node)
 
     def _is_needed(self, value: str) -> bool:
-        """Whether a value is read, is an output, or is the row of an input, which rules may ask for at any time."""
+        """Whether a value is read, is an output, or is the row of what is there, for which rules may ask."""
         if self.graph.consumers(value) or self.graph.is_output(value):
             return True
-        return any(whole in self.graph.inputs for whole in self._repeated.get(value, ()))
+        wholes = [whole for whole in self._repeated.get(value, ()) if self.singles.get(whole) == value]
+        return any(w in self.graph.inputs or self.graph.producer(w) is not None for w in wholes)
 
     # -- taking back -----------------------------------------------------------------------------------------------
 

@@ -125,6 +125,19 @@ class FeedPlan:
         known = self.ranges.get(info.name)
         return draw_array(rng, info.dtype, shape, known, info.axis, caution)
 
+    def uneven_samples(self) -> list[str]:
+        """The user's inputs whose samples have rows that differ."""
+        uneven = []
+        for user in self.user_inputs:
+            sample, axis = self.samples.get(user.name), self.inputs[user.name].axis
+            if sample is None or axis is None:
+                continue
+            rows = np.moveaxis(sample, axis, 0)
+            rows = rows if user.columns is None else np.take(rows, list(user.columns), axis=user.axis)
+            if len(rows) and (rows != rows[:1]).any():
+                uneven.append(user.name)
+        return uneven
+
     def with_user_inputs(self, user_inputs: Sequence[UserInput]) -> FeedPlan:
         """The same plan with other user inputs."""
         return replace(self, user_inputs=tuple(user_inputs))

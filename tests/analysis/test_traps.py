@@ -156,12 +156,28 @@ def test_gather_with_ids_of_the_candidates_from_a_table_of_the_candidates() -> N
     assert_side(model, {"r": OPAQUE}, users=["u", "n"])
 
 
-@pytest.mark.parametrize(("start", "end", "step"), [(0, 1, 1), (1, 99, 1), (-1, 99, 1), (99, -99, -1), (0, 99, 2)])
+@pytest.mark.parametrize(("start", "end", "step"), [(0, 2, 1), (1, 99, 1), (-1, 99, 1), (99, -99, -1), (0, 99, 2)])
 def test_slice_of_the_candidates(start: int, end: int, step: int) -> None:
     body = f"<int64[1] a = {{{start}}}, int64[1] e = {{{end}}}, int64[1] x = {{0}}, int64[1] s = {{{step}}}>"
     body += "{ c = Slice(u, a, e, x, s) y = ReduceSum <keepdims: int = 1> (c, x) z = Add(i, y) }"
     model = parse(around(body, outputs="float[?,?] z"))
     assert_side(model, {"c": OPAQUE}, batches=BEYOND_ONE)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "Slice(u, none, one, none)",
+        "Slice(u, none, one, none, one)",
+        "Slice(u, two_none, row_and_all)",
+        "Gather <axis: int = 0> (u, none)",
+    ],
+)
+@pytest.mark.parametrize("side", ["u", "i"])
+def test_the_first_of_candidates_that_are_all_the_same(first: str, side: str) -> None:
+    weights = "<int64[1] none = {0}, int64[1] one = {1}, int64[2] two_none = {0, 0}, int64[2] row_and_all = {1, 99}>"
+    body = f"{weights} {{ c = {first.replace('u,', f'{side},')} y = Add(c, i) }}"
+    assert_side(parse(around(body)), {"c": SHARED if side == "u" else OPAQUE})
 
 
 def test_slice_that_keeps_all_candidates() -> None:

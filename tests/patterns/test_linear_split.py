@@ -296,3 +296,18 @@ def test_columns_that_are_left_out_are_not_multiplied_with_zeros(chosen: tuple[i
         x = Concat<axis = 1>(item, user) g = Gather<axis = 1>(x, c) y = MatMul(g, w)
     }}"""
     assert apply(RULE, text, c=np.array(chosen)).times == times
+
+
+@pytest.mark.parametrize(
+    ("difference", "times"),
+    [("Sub(item, user)", 1), ("Sub(item_t, user_t)", 0), ("Sub(item, near)", 1), ("Sub(item, far)", 0)],
+)
+def test_differences_of_large_numbers_stay_what_they_are(difference: str, times: int) -> None:
+    """Two times, or prices and their mean: a product with each would lose what is left of them."""
+    columns = 1 if "_t" in difference else 3
+    text = f"""score (float[B,3] item, float[B,3] user, float[B,1] item_t, float[B,1] user_t) => (float[B,4] y)
+        <float[{columns + 3},4] w, float[3] near, float[3] far> {{
+            d = {difference} x = Concat<axis = 1>(d, user) y = MatMul(x, w)
+        }}"""
+    outcome = apply(RULE, text, near=np.float32([1, 2, 3]), far=np.float32([1, 20000, 3]), exact=False)
+    assert outcome.times == times

@@ -14,10 +14,18 @@ def gather(call: Call) -> Claim:
         return call.opaque("each candidate looks into a table of its own")
     if indices.axis is not None:
         return call.moved(indices.axis.at(indices.axis.index + along))
+    if data.axis is not None and data.axis.index == along and _is_first(call):
+        return call.moved(None)
     if data.axis is None or data.axis.index == along:
         return call.opaque("picks certain candidates")
     shift = 0 if data.axis.index < along else indices.rank - 1
     return call.moved(data.axis.at(data.axis.index + shift))
+
+
+def _is_first(call: Call) -> bool:
+    """Whether the first of candidates is picked that are all the same: a single one is it as well."""
+    data, numbers = call.fact(0), call.integers(1)
+    return data.is_user and data.axis is not None and data.axis.is_whole and bool(numbers) and set(numbers or ()) == {0}
 
 
 def gather_elements(call: Call) -> Claim:

@@ -101,6 +101,8 @@ def squeeze(call: Call) -> Claim:
             return call.opaque("which axes it removes depends on sizes that are not known")
         # Left to itself, the node would remove the candidate axis as well when it runs for one candidate.
         axes = tuple(i for i, d in enumerate(fact.shape) if i != axis.index and d == 1)
+        if not axes:  # no axes would mean all of size 1
+            return call.opaque("it removes nothing, which cannot be said of a single candidate")
         changes = (SetInput(1, axes) if call.opset >= 13 else SetAttribute("axes", list(axes)),)
     removed = [call.positive(a) for a in axes]
     if axis.index in removed:
@@ -235,15 +237,28 @@ def slice_(call: Call) -> Claim:
     axes = call.integers(3) if has_axes else tuple(range(len(starts.items)))
     if axes is None:
         return call.opaque("the axes it cuts are not constant")
+    axis_after: CandidateAxis | None = axis
     for position, cut in enumerate(axes):
-        if call.positive(cut) == axis.index and not _keeps_all(call, position, axis):
+        if call.positive(cut) != axis.index or _keeps_all(call, position, axis):
+            continue
+        if not fact.is_user or not axis.is_whole or not _keeps_first(call, position):
             return call.opaque("cuts the candidate axis")
+        # Of candidates that are all the same, the first is any.
+        axis_after = None
     ends = call.content(2)
     if any(f.sized for i, f in call.given() if 1 <= i <= 4) and (ends is None or ends.depends_on_candidates):
         wide = [] if ends is None else [i for i, d in enumerate(ends.items) if mentions_candidates(d)]
         if ends is None or any(call.positive(axes[i]) != axis.index for i in wide):
             return call.opaque("where it cuts depends on how many candidates there are")
-    return call.moved(axis)
+    return call.moved(axis_after)
+
+
+def _keeps_first(call: Call, position: int) -> bool:
+    """Whether a slice of an axis takes the first entry and no other."""
+    starts, ends, steps = call.integers(1), call.integers(2), call.integers(4) if len(call.inputs) > 4 else None
+    if starts is None or ends is None or (len(call.inputs) > 4 and call.inputs[4] is not None and steps is None):
+        return False
+    return starts[position] == 0 and ends[position] == 1 and (steps is None or steps[position] == 1)
 
 
 def _keeps_all(call: Call, position: int, axis: CandidateAxis) -> bool:
