@@ -210,7 +210,9 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
             continue
-        axis = _candidate_axis(graph, name, symbol, name in sure)
+        by_another_name = bool(symbol) and all(d.dim_param != symbol for d in _dims(graph, name))
+        unnamed_item = by_another_name and InputSide.USER in named.values() and _is_item(graph, name, sides)
+        axis = _candidate_axis(graph, name, symbol, name in sure or unnamed_item)
         if axis is None and (name not in sure or side is InputSide.USER):
             sides[name] = InputSide.SHARED
         elif axis is None:
@@ -234,6 +236,15 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, repeated)
 
 
+def _is_item(graph: Graph, name: str, sides: Sides) -> bool:
+    """Whether an input of any number of rows must have as many as the others: it can be neither one nor a few."""
+    first = {n: dims[0] for n, s in sides.items() if s is not InputSide.SHARED and (dims := _dims(graph, n))}
+    if name not in first or first[name].HasField("dim_value"):
+        return False
+    rows = {n: (0, MANY) for n, dim in first.items() if not dim.HasField("dim_value")}
+    return can_run(graph, rows) and not any(can_run(graph, {**rows, name: (0, count)}) for count in (1, SEVERAL))
+
+
 def _repeated_inside(
     graph: Graph, users: Sequence[str], axes: Mapping[str, int], symbol: str | None
 ) -> tuple[str, ...]:
@@ -252,7 +263,9 @@ def _repeated_inside(
     def fits(single: Sequence[str]) -> bool:
         return can_run(graph, {n: (axis, 1 if n in single else MANY) for n, axis in axes.items() if symbols[n]})
 
-    return unlikely if other and not fits(likely) and fits(unlikely) else likely
+    # Where the user has inputs of both names, the names hardly tell what is repeated.
+    doubted = bool(other) and len(other) < len(users)
+    return unlikely if other and (doubted or not fits(likely)) and fits(unlikely) else likely
 
 
 def _is_length(graph: Graph, name: str, inside: Sequence[str], axes: Mapping[str, int]) -> bool:

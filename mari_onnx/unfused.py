@@ -285,6 +285,13 @@ def _scaled(build: _Build, value: str, epsilon: float) -> str:
     return build.emit("Div", [value, root])
 
 
+def _average_pool(build: _Build, node: Node) -> Sequence[str]:
+    """The mean of the last of three axes, which TensorFlow's converter writes so; ONNX Runtime does the same."""
+    if build.rank(node.inputs[0]) != 3:
+        raise _KeptError
+    return [_mean(build, node.inputs[0])]
+
+
 def _mean(build: _Build, value: str) -> str:
     if build.opset < 18:
         return build.emit("ReduceMean", [value], axes=[-1], keepdims=1)
@@ -325,6 +332,7 @@ FUSED: Mapping[tuple[str, str], Writer] = {
     **{(CONTRIB, op): write for op, write in _contrib()},
     ("", "SimplifiedLayerNormalization"): _rms_norm,
     ("", "LayerNormalization"): _layer_norm,
+    ("", "GlobalAveragePool"): _average_pool,
     (LEARNED, "ArrayFeatureExtractor"): _feature_extractor,
     (LEARNED, "FeatureVectorizer"): _feature_vectorizer,
 }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mari_onnx.analysis.transfer.layouts import FAR
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -68,11 +69,14 @@ def _sliced(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | 
     starts, ends = given[0], given[1]
     axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
     steps = given[3] if node.has_input(4) else (1,)
-    if starts is None or ends is None or axes is None or steps is None or len(axes) != 1 or steps[0] != 1:
+    if starts is None or ends is None or axes is None or steps is None or any(step != 1 for step in steps):
         return None
-    if axes[0] % parts.rank != parts.axis:
+    cuts = {axis % parts.rank: (start, end) for axis, start, end in zip(axes, starts, ends, strict=True)}
+    start, end = cuts.pop(parts.axis, (0, FAR))
+    # TensorFlow cuts all axes up to the last one that it means.
+    if any(first != 0 or last < FAR for first, last in cuts.values()):
         return None
-    first, last, _ = slice(starts[0], ends[0]).indices(parts.total)
+    first, last, _ = slice(start, end).indices(parts.total)
     return [(first, last - first)] if last > first else None
 
 

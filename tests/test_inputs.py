@@ -358,3 +358,52 @@ def test_sides_are_enumerated() -> None:
     assert chosen.inputs.on(InputSide.USER) == ["a"]
     assert chosen.inputs.on(InputSide.ITEM) == ["b", "c"]
     assert chosen.inputs.on(InputSide.SHARED) == []
+
+
+def from_text(inputs: str, nodes: str, user: Sequence[str]) -> Chosen:
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ {nodes} }}')
+    return choose_inputs(read_graph(model), user)
+
+
+def test_items_by_names_of_their_own_that_must_be_as_many() -> None:
+    """Paddle names the sizes of each pair of inputs that meet."""
+    chosen = from_text(
+        "float[P,2] u, float[Q,3] v, float[P,1] i, float[Q,1] j, float[R,4] w",
+        "a = Concat<axis = 1>(u, i) b = Concat<axis = 1>(v, j) c = Concat<axis = 1>(a, b) d = Relu(w) y = Identity(c)",
+        ["u", "v"],
+    )
+    assert sides(chosen) == {"u": "user", "v": "user", "i": "item", "j": "item", "w": "shared"}
+
+
+def test_a_user_input_by_another_name_than_the_others() -> None:
+    chosen = from_text(
+        "float[U,2] u, float[B,2] v, float[B,3] i, float[B,1] j",
+        "s = Size(u) a = Concat<axis = 1>(v, i, j) y = Identity(a)",
+        ["u", "v"],
+    )
+    assert sides(chosen) == {"u": "user", "v": "user", "i": "item", "j": "item"}
+
+
+@pytest.mark.parametrize("first", [4, 1])
+def test_a_fixed_number_of_candidates_beside_an_open_length(first: int) -> None:
+    chosen = choose(f"float[{first},T] u, float[{first},T] i, float[{first},3] j", ["u"])
+    assert chosen.inputs.batch == (4 if first == 4 else None)
+    if first == 4:
+        assert chosen.inputs.axes == {"u": 0, "i": 0, "j": 0}
+
+
+def test_sizes_behind_a_fixed_axis_that_all_have() -> None:
+    """Time comes first, and is fixed."""
+    chosen = choose("float[9,B,2] u, float[9,B,3] i", ["u"])
+    assert chosen.inputs.axes == {"u": 1, "i": 1}
+
+
+def test_a_history_without_candidates_is_a_list() -> None:
+    """It may have any number of rows beside any number of candidates."""
+    chosen = from_text(
+        "float[T,4] u, float[B,4] i, float[B,3] j",
+        "k = Transpose<perm = [1, 0]>(u) s = MatMul(i, k) v = MatMul(s, u) y = Concat<axis = 1>(v, j)",
+        ["u"],
+    )
+    assert sides(chosen) == {"u": "shared", "i": "item", "j": "item"}
+    assert chosen.repeated_inside == ()

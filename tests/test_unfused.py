@@ -60,6 +60,45 @@ def test_fused_gemm(activation: str, attrs: dict[str, float]) -> None:
     assert_written_out(*single("FusedGemm", [left, right, (5,)], activation=activation, **attrs, **more))
 
 
+def standard(op: str, shapes: list[tuple[int, ...]], opset: int, **attrs: object):
+    """A model of one operator that ONNX Runtime has in the standard domain, and feeds for it."""
+    model, feeds = single(op, shapes, opset=opset, **attrs)
+    model.graph.node[0].domain = ""
+    return model, feeds
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_the_mean_of_the_last_of_three_axes(opset: int) -> None:
+    model, feeds = standard("GlobalAveragePool", [(2, 3, 8)], opset)
+    assert_written_out(model, feeds)
+    assert [n.op for n in unfuse(read_graph(model)).nodes] == ["ReduceMean"]
+    picture, _ = standard("GlobalAveragePool", [(2, 3, 8, 8)], opset)
+    assert [n.op for n in unfuse(read_graph(picture)).nodes] == ["GlobalAveragePool"]
+
+
+@pytest.mark.parametrize("opset", [13, 16, 17])
+@pytest.mark.parametrize("shapes", [[(2, 3, 8), (8,), (8,)], [(2, 3, 8), (8,)]])
+def test_layer_norm_before_it_was_standard(shapes: list[tuple[int, ...]], opset: int) -> None:
+    model, feeds = standard("LayerNormalization", shapes, opset, axis=-1, epsilon=1e-3)
+    assert_written_out(model, feeds)
+    assert ([n.op for n in unfuse(read_graph(model)).nodes] == ["LayerNormalization"]) == (opset == 17)
+
+
+@pytest.mark.parametrize("op", ["LayerNormalization", "SimplifiedLayerNormalization"])
+@pytest.mark.parametrize("opset", [13, 17])
+def test_what_the_runtime_saved_is_optimized(op: str, opset: int) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[B,4] user, float[B,2] item) => (float[B,3] y) <float[6] scale, float[6,3] w> {{
+            x = Concat<axis = 1>(user, item) n = {op}<axis = -1>(x, scale) y = MatMul(n, w) }}"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("scale", (6,)), ("w", (6, 3))):
+        array = np.random.default_rng(0).random(shape, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    result = optimize(model, ["user"])
+    assert result.verification is not None
+    assert result.verification.passed
+
+
 @pytest.mark.parametrize("swap", [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize("rank", [2, 3, 4])
 def test_fused_matmul(swap: tuple[int, int], rank: int) -> None:

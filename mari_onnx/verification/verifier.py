@@ -120,9 +120,7 @@ def verify(
     state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan)
     _check_signatures(pair, state, inputs)
     for name in plan.uneven_samples():
-        state.note(
-            f"the samples of {name} differ between rows, though it is the user's: each run took one of them"
-        )
+        state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
     for batch in _usable_batches(inputs, batches, state):
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:

@@ -44,6 +44,15 @@ def test_slice(start: int, end: int, width: int) -> None:
     assert outcome.times == 1
 
 
+@pytest.mark.parametrize(("ends", "times"), [((2**31 - 1, 4), 1), ((2**62, 5), 1), ((1, 4), 0), ((-1, 4), 0)])
+def test_slice_of_axes_that_stay_whole(ends: tuple[int, int], times: int) -> None:
+    """So TensorFlow's converter writes `x[:, 3:4]`."""
+    weights = {"s": np.array([0, 3]), "e": np.array(ends), "a": np.array([0, 1])}
+    rows = "B" if ends[0] > 4 else "N"
+    outcome = picked("Slice(x, s, e, a)", f"{rows},{ends[1] - 3}", **weights)
+    assert outcome.times == times
+
+
 def test_a_whole_part_is_taken_as_it_is() -> None:
     outcome = apply(
         RULE,
@@ -174,8 +183,8 @@ def test_not_another_axis() -> None:
 
 
 def test_not_two_axes_at_once() -> None:
-    weights = {"s": np.array([0, 1]), "e": np.array([2**31, 3]), "a": np.array([0, 1])}
-    assert picked("Slice(x, s, e, a)", "B,2", **weights).times == 0
+    weights = {"s": np.array([1, 1]), "e": np.array([2**31, 3]), "a": np.array([0, 1])}
+    assert picked("Slice(x, s, e, a)", "N,2", **weights).times == 0
 
 
 def test_not_where_the_place_is_computed() -> None:
