@@ -20,11 +20,10 @@ COLUMNS = ("candidates", "side", "median", "quartiles", "candidates/s", "over va
 def run(args: argparse.Namespace) -> int:
     """Times all sides."""
     set_up_logging(args)
-    files = (args.model, args.result, args.samples)
-    check_target(args.json, files)
+    check_target(args)
     if args.plot is not None:
         check_plot(args.plot)
-        check_target(args.plot, files, "--plot")
+        check_target(args, "plot")
     if args.result is not None and (args.disable or args.optimize_for is not None):
         raise UsageError("--disable and --optimize-for are for optimizing A, and there is B already")
     with Stages(args.quiet) as tell:

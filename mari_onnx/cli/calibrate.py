@@ -18,7 +18,7 @@ from mari_onnx.rewrite.cost import CostModel
 def run(args: argparse.Namespace) -> int:
     """Measures the prices of this machine, keeps and shows them."""
     set_up_logging(args)
-    check_target(args.json)
+    check_target(args)
     with Stages(args.quiet) as tell:
         found = calibrate(progress=lambda done, total: tell(f"calibrate: {done} of {total} samples"))
     kept = keep(found.prices)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +28,39 @@ def failure(verb: str, message: str, exit_status: int) -> dict[str, Any]:
     return document(verb, status, message=message)
 
 
-def check_target(target: str | None, files: Iterable[str | None] = (), option: str = "--json") -> None:
+FILES = ("input", "output", "output_option", "original", "optimized", "model", "result", "samples")
+"""Arguments of the verbs that name what they read or write beside documents and plots."""
+
+
+def check_target(args: argparse.Namespace, option: str = "json") -> None:
     """Refuses, before any work, a file that cannot be written, or is another one's.
 
     Args:
-        target: The file; ``-`` is standard output.
-        files: What the command reads and writes beside it.
-        option: What named it.
+        args: The arguments; the file is the one of the option, ``-`` is standard output.
+        option: ``json`` or ``plot``.
 
     Raises:
         UsageError: Its folder is missing, it is a folder itself, or it holds something else.
     """
+    target = getattr(args, option, None)
     if target is None or target == "-":
         return
     path = Path(target)
+    files = [getattr(args, name, None) for name in FILES]
     if path.absolute() in {Path(f).absolute() for f in files if f} or _is_something_else(path, option):
         raise UsageError(
-            f"{option} {target}: that is another file, which would be overwritten; an option takes the word behind it, "
-            f"so say {option}=FILE, or remove the file"
+            f"--{option} {target}: that is another file, which would be overwritten; an option takes the word behind "
+            f"it, so say --{option}=FILE, or remove the file"
         )
     if path.is_dir():
-        raise UsageError(f"{option} {target}: it is a directory, name a file in it")
+        raise UsageError(f"--{option} {target}: it is a directory, name a file in it")
     if not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"{option} {target}: its folder does not exist or is not writable")
+        raise UsageError(f"--{option} {target}: its folder does not exist or is not writable")
 
 
 def _is_something_else(path: Path, option: str) -> bool:
     """Whether a file is there that is no document of ours."""
-    if option != "--json" or not path.is_file():
+    if option != "json" or not path.is_file():
         return False
     with path.open("rb") as file:
         return file.read(1) not in (b"", b"{")

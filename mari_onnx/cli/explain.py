@@ -31,7 +31,7 @@ SHORT = 10
 def run(args: argparse.Namespace) -> int:
     """Optimizes without writing, and tells what happened."""
     set_up_logging(args)
-    check_target(args.json, (args.input,))
+    check_target(args)
     with Stages(args.quiet) as tell:
         tell("load")
         found = explain(load_model(args.input), options_of(args, verify=False), run=args.probe, progress=tell)

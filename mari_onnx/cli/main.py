@@ -79,9 +79,10 @@ def _tell_json(args: argparse.Namespace, message: str, status: int) -> None:
     """A program that reads our JSON learns of the failure in the same way."""
     if getattr(args, "json", None) is None:
         return
-    from mari_onnx.cli.document import emit, failure
+    from mari_onnx.cli.document import check_target, emit, failure
 
     with contextlib.suppress(MariError):
+        check_target(args)
         emit(failure(args.verb, message, status), args.json)
 
 

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Rewrites, verifies, writes and reports."""
     target = _target(args)
     set_up_logging(args)
-    check_target(args.json, (args.input, str(target), args.samples))
+    check_target(args)
     tune = () if args.tune is None else args.tune or (args.candidates,)
     options = options_of(
         args, keep_signature=args.keep_signature, tune=tune, verify=not args.no_verify, **comparison_of(args)

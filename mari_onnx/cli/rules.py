@@ -12,7 +12,7 @@ from mari_onnx.rewrite.registry import AnyRule, all_rules
 
 def run(args: argparse.Namespace) -> int:
     """Lists the rules in the order in which they are tried."""
-    check_target(args.json)
+    check_target(args)
     rules = all_rules()
     if args.json is not None:
         listed = [

@@ -15,7 +15,7 @@ from mari_onnx.verification import OutputReport, VerifyReport, verify
 def run(args: argparse.Namespace) -> int:
     """Compares two models."""
     set_up_logging(args)
-    check_target(args.json, (args.original, args.optimized, args.samples))
+    check_target(args)
     comparison = comparison_of(args)
     with Stages(args.quiet) as tell:
         tell("load")

@@ -318,3 +318,25 @@ def test_a_constant_whose_bytes_do_not_fill_its_shape(refused, tmp_path, out):
     model.graph.initializer[1].dims[0] = 33
     message = refused("optimize", rankers.save(model, tmp_path / "m.onnx"), out, *USER)
     assert "'b' has 128 bytes, and its shape needs 132" in message
+
+
+@pytest.mark.parametrize("verb", ["optimize", "explain", "verify", "bench"])
+def test_a_document_does_not_overwrite_a_model(verb, cli, model, out):
+    """An option takes the word behind it."""
+    out.write_bytes(model.read_bytes())
+    before = model.read_bytes()
+    others = {"optimize": [out], "explain": [], "verify": [out], "bench": []}[verb]
+    done = cli(verb, model, *others, "--json", model, *(["--overwrite"] if verb == "optimize" else []))
+    assert done.status == 2
+    assert "would be overwritten" in done.err
+    assert model.read_bytes() == out.read_bytes() == before
+
+
+def test_a_document_does_not_overwrite_what_is_no_document(cli, model, tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    assert cli("explain", model, "--user", "user_x", "--json", other).status == 2
+    assert other.read_text() == "mine"
+    other.write_text("{}")
+    assert cli("explain", model, "--user", "user_x", "--json", other).status == 0
+    assert other.read_text().startswith("{\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 
@@ -91,3 +92,13 @@ def test_shapes(make: ModelMaker, lengths: Lengths, expected: dict[str, tuple[in
     source = open_source(with_mask(make))
     plan = plan_feeds(source, original_inputs(source, {}), (), lengths=lengths)
     assert {name: array.shape for name, array in plan.draw(2, 0).full.items()} == expected
+
+
+def test_samples_of_the_user_that_differ_are_told(make: ModelMaker) -> None:
+    """Whoever names an item's input as the user's learns it from a request of their own."""
+    model = of(make, "clicks", "3", "3")
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    said = verify(model, model, user_inputs=USER, samples={"clicks": rows}).notes
+    assert any("samples of clicks differ" in note for note in said)
+    said = verify(model, model, user_inputs=USER, samples={"clicks": rows[[0, 0]]}).notes
+    assert not any("samples" in note for note in said)
