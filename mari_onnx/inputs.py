@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TypeAlias
-
-import onnx
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
-from mari_onnx.analysis.rows import MANY, SEVERAL, can_run
+from mari_onnx.candidates import (
+    Sides,
+    batch_symbol,
+    candidate_axis,
+    dims_of,
+    is_item,
+    is_length,
+    listed_inputs,
+    repeated_inside,
+    rows_of,
+    shape_text,
+)
 from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
-
-Dimension: TypeAlias = onnx.TensorShapeProto.Dimension
 
 METADATA_USER = "mari.user_inputs"
 METADATA_STACKED = "mari.stacked_inputs"
@@ -74,7 +79,6 @@ def choose_inputs(graph: Graph, user: Sequence[str] | None = None, item: Sequenc
     return _checked(graph, sides, stacked, named, notes)
 
 
-Sides = dict[str, InputSide]
 Notes = tuple[str, ...]
 Found = tuple[Sides, dict[str, tuple[int, ...]], Notes]
 
@@ -108,7 +112,7 @@ def _stack(
     sides: Sides,
 ) -> None:
     """Notes the user-side columns of a stacked input; those not named are of the other side."""
-    width = _dims(graph, name)[1].dim_value
+    width = dims_of(graph, name)[1].dim_value
     user = columns.get((name, InputSide.USER), set(range(width)) - numbers)
     item = columns.get((name, InputSide.ITEM), set(range(width)) - user)
     if user & item:
@@ -132,16 +136,16 @@ def _matching(graph: Graph, spec: InputSpec) -> list[str]:
     if found:
         return found
     if any(c in spec.pattern for c in "*?["):
-        raise UsageError(f"no input matches '{spec.pattern}'; the inputs are {_listed(graph)}")
+        raise UsageError(f"no input matches '{spec.pattern}'; the inputs are {listed_inputs(graph)}")
     near = get_close_matches(spec.pattern, names, 1, 0.5)
     hint = f": did you mean '{near[0]}'?" if near else "."
-    raise UsageError(f"the model has no input '{spec.pattern}'{hint} The inputs are {_listed(graph)}")
+    raise UsageError(f"the model has no input '{spec.pattern}'{hint} The inputs are {listed_inputs(graph)}")
 
 
 def _width(graph: Graph, name: str, spec: InputSpec) -> int:
-    dims = _dims(graph, name)
+    dims = dims_of(graph, name)
     if len(dims) != 2 or not dims[1].HasField("dim_value"):
-        raise UsageError(f"'{spec.text}': '{name}' is {_shape_text(graph, name)}, not a matrix of known width")
+        raise UsageError(f"'{spec.text}': '{name}' is {shape_text(graph, name)}, not a matrix of known width")
     return int(dims[1].dim_value)
 
 
@@ -173,7 +177,7 @@ def _taken_apart(graph: Graph) -> dict[str, str]:
 
 def _from_shapes(graph: Graph) -> Found | None:
     """Inputs with one row where others have as many as there are candidates: the model repeats them itself."""
-    first = {name: _dims(graph, name)[0] for name in graph.inputs if _dims(graph, name)}
+    first = {name: dims_of(graph, name)[0] for name in graph.inputs if dims_of(graph, name)}
     single = [name for name, dim in first.items() if dim.dim_value == 1]
     symbols = {d.dim_param for d in first.values() if d.dim_param}
     if not single or not symbols:
@@ -195,7 +199,7 @@ def _from_names(graph: Graph) -> Found:
         doubt = f" ({', '.join(unknown)} could be either)" if unknown and users else ""
         raise UsageError(
             f"which inputs are user-side cannot be told from the model{doubt}; name them with "
-            f"--user NAME (globs and columns such as 'X[:, 0:12]' work). The inputs are {_listed(graph)}"
+            f"--user NAME (globs and columns such as 'X[:, 0:12]' work). The inputs are {listed_inputs(graph)}"
         )
     note = f"guessed from their names as user-side: {', '.join(users)}; say --user to be sure"
     return sides, {}, (note,)
@@ -205,79 +209,35 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
     for name in stacked:
         sides[name] = InputSide.ITEM
     sure = {*named, *stacked}
-    symbol = _batch_symbol(graph, sides, named)
+    symbol = batch_symbol(graph, sides, named)
     axes: dict[str, int] = {}
     for name, side in list(sides.items()):
         if side is InputSide.SHARED:
             continue
-        by_another_name = bool(symbol) and all(d.dim_param != symbol for d in _dims(graph, name))
-        unnamed_item = by_another_name and InputSide.USER in named.values() and _is_item(graph, name, sides)
-        axis = _candidate_axis(graph, name, symbol, name in sure or unnamed_item)
+        by_another_name = bool(symbol) and all(d.dim_param != symbol for d in dims_of(graph, name))
+        unnamed_item = by_another_name and InputSide.USER in named.values() and is_item(graph, name, sides)
+        axis = candidate_axis(graph, name, symbol, name in sure or unnamed_item)
         if axis is None and (name not in sure or side is InputSide.USER):
             sides[name] = InputSide.SHARED
         elif axis is None:
             raise UsageError(
-                f"the {side.value}-side input '{name}' is {_shape_text(graph, name)}: it has no candidate axis; leave "
+                f"the {side.value}-side input '{name}' is {shape_text(graph, name)}: it has no candidate axis; leave "
                 "it out if it is given once per request"
             )
         else:
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
-    inside = _repeated_inside(graph, users, axes, symbol)
+    inside = repeated_inside(graph, users, axes, symbol)
     for name in users:
-        rows = _rows(graph, name, axes)
+        rows = rows_of(graph, name, axes)
         if name in inside or rows == 1 or (symbol and rows):
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)
     _check_sides(graph, sides, stacked)
-    widths = {name: int(_dims(graph, name)[1].dim_value) for name in stacked}
-    repeated = tuple(name for name in inside if not _is_length(graph, name, inside, axes))
+    widths = {name: int(dims_of(graph, name)[1].dim_value) for name in stacked}
+    repeated = tuple(name for name in inside if not is_length(graph, name, inside, axes))
     return Chosen(Inputs(sides, axes, batch, notes), stacked, widths, users, repeated)
-
-
-def _is_item(graph: Graph, name: str, sides: Sides) -> bool:
-    """Whether an input of any number of rows must have as many as the others: it can be neither one nor a few."""
-    first = {n: dims[0] for n, s in sides.items() if s is not InputSide.SHARED and (dims := _dims(graph, n))}
-    if name not in first or first[name].HasField("dim_value"):
-        return False
-    rows = {n: (0, MANY) for n, dim in first.items() if not dim.HasField("dim_value")}
-    return can_run(graph, rows) and not any(can_run(graph, {**rows, name: (0, count)}) for count in (1, SEVERAL))
-
-
-def _repeated_inside(
-    graph: Graph, users: Sequence[str], axes: Mapping[str, int], symbol: str | None
-) -> tuple[str, ...]:
-    """The user inputs that the graph repeats itself.
-
-    Where items have a symbol in common, another one of the user's stands for another number of rows, and where each
-    input has its own, all stand for the same. Exporters do otherwise too: then one of the two cannot run.
-    """
-    symbols = {name: _dims(graph, name)[axis].dim_param for name, axis in axes.items()}
-    items = {symbol} if symbol else {s for name, s in symbols.items() if name not in users}
-    other = tuple(name for name in users if symbols[name] not in ("", *items))
-    if "" in items or not items:
-        return other if symbol else ()
-    likely, unlikely = (other, ()) if symbol else ((), other)
-
-    def fits(single: Sequence[str]) -> bool:
-        return can_run(graph, {n: (axis, 1 if n in single else MANY) for n, axis in axes.items() if symbols[n]})
-
-    # Where the user has inputs of both names, the names hardly tell what is repeated.
-    doubted = bool(other) and len(other) < len(users)
-    return unlikely if other and (doubted or not fits(likely)) and fits(unlikely) else likely
-
-
-def _is_length(graph: Graph, name: str, inside: Sequence[str], axes: Mapping[str, int]) -> bool:
-    """Whether an input may have other numbers of rows than one, beside any number of candidates: a list of its own."""
-    rows = {n: (axis, MANY) for n, axis in axes.items()} | dict.fromkeys(inside, (0, 1))
-    return can_run(graph, {**rows, name: (0, SEVERAL)})
-
-
-def _rows(graph: Graph, name: str, axes: Mapping[str, int]) -> int | None:
-    """The number of candidates that an input is declared with, ``None`` where it is open."""
-    dim = _dims(graph, name)[axes[name]]
-    return int(dim.dim_value) if dim.HasField("dim_value") else None
 
 
 def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[str]) -> int | None:
@@ -286,16 +246,16 @@ def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[s
     Raises:
         UsageError: Named inputs disagree, or one has no rows.
     """
-    rows = {name: _rows(graph, name, axes) for name in axes}
+    rows = {name: rows_of(graph, name, axes) for name in axes}
     for name in [n for n, r in rows.items() if r == 0]:
-        raise UsageError(f"the {sides[name].value}-side input '{name}' is {_shape_text(graph, name)}: it has no rows")
+        raise UsageError(f"the {sides[name].value}-side input '{name}' is {shape_text(graph, name)}: it has no rows")
     said = {n: r for n, r in rows.items() if n in sure} or rows
     wanted = None if None in said.values() or (None in rows.values() and not sure) else next(iter(said.values()), None)
     for name, number in rows.items():
         if number == wanted:
             continue
         if name in sure or not sure:
-            listed = ", ".join(f"{n} {_shape_text(graph, n)}" for n in rows)
+            listed = ", ".join(f"{n} {shape_text(graph, n)}" for n in rows)
             raise UsageError(f"the inputs do not agree on the number of candidates: {listed}")
         if wanted is None or number is not None:
             sides[name] = InputSide.SHARED
@@ -308,71 +268,7 @@ def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ..
     if InputSide.ITEM not in kinds:
         raise UsageError(
             "every input is user-side, so nothing is left that differs between candidates; "
-            f"name only the user's. The inputs are {_listed(graph)}"
+            f"name only the user's. The inputs are {listed_inputs(graph)}"
         )
     if InputSide.USER not in kinds and InputSide.SHARED not in kinds and not stacked:
-        raise UsageError(f"no input is user-side, so there is nothing to do. The inputs are {_listed(graph)}")
-
-
-def _batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
-    """The name of the candidate dimension, where inputs have it in common.
-
-    PyTorch gives all of them the same name, TensorFlow each its own. Where the user's inputs are named, it is a name
-    that the others have.
-    """
-    counts: Counter[str] = Counter()
-    if _is_fixed(graph, sides):
-        return None
-    dims = {name: _dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED}
-    leading = [name for name in dims if sides[name] is InputSide.ITEM] if InputSide.USER in named.values() else dims
-    first = {d.dim_param for name in leading for d in dims[name][:1] if d.dim_param}
-    for sizes in dims.values():
-        symbols = dict.fromkeys(d.dim_param for d in sizes if d.dim_param)
-        counts.update(s for s in symbols if s in first or not first)
-    common = [symbol for symbol, count in counts.most_common(1) if count > 1]
-    return common[0] if common else _inner_symbol(dims, sides, named)
-
-
-def _is_fixed(graph: Graph, sides: Sides) -> bool:
-    """Whether all inputs begin with the same number of rows, and only some go on with a size that is open."""
-    dims = [_dims(graph, name) for name, side in sides.items() if side is not InputSide.SHARED]
-    rows = {d[0].dim_value if d and d[0].HasField("dim_value") else 0 for d in dims}
-    some_closed = any(all(d.HasField("dim_value") for d in sizes) for sizes in dims)
-    return len(rows) == 1 and min(rows) > 1 and some_closed
-
-
-def _inner_symbol(dims: Mapping[str, Sequence[Dimension]], sides: Sides, named: Sides) -> str | None:
-    """The one symbol that the items have behind a first axis of size 1, as one request of ``[1, B, F]`` has it."""
-    if InputSide.USER not in named.values():
-        return None
-    items = [sizes for name, sizes in dims.items() if sides[name] is InputSide.ITEM]
-    symbols = {d.dim_param for sizes in items for d in sizes if d.dim_param}
-    inner = all(sizes and _is_one(sizes[0]) for sizes in items)
-    return symbols.pop() if inner and len(symbols) == 1 else None
-
-
-def _candidate_axis(graph: Graph, name: str, symbol: str | None, sure: bool) -> int | None:
-    """The axis of an input on which the candidates lie, ``None`` for one that is given once."""
-    dims = _dims(graph, name)
-    for index, dim in enumerate(dims):
-        if symbol is not None and dim.dim_param == symbol:
-            return index
-    if not dims or (not sure and (symbol is not None or _is_one(dims[0]))):
-        return None
-    return 0
-
-
-def _is_one(dim: Dimension) -> bool:
-    return bool(dim.HasField("dim_value") and dim.dim_value == 1)
-
-
-def _dims(graph: Graph, name: str) -> Sequence[Dimension]:
-    return list(graph.inputs[name].type.tensor_type.shape.dim)
-
-
-def _shape_text(graph: Graph, name: str) -> str:
-    return "[" + ", ".join(d.dim_param or str(d.dim_value or "?") for d in _dims(graph, name)) + "]"
-
-
-def _listed(graph: Graph) -> str:
-    return ", ".join(f"{name} {_shape_text(graph, name)}" for name in graph.inputs)
+        raise UsageError(f"no input is user-side, so there is nothing to do. The inputs are {listed_inputs(graph)}")

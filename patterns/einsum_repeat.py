@@ -48,6 +48,8 @@ class EinsumRepeat(Rule[Shorter]):
         if equation is None:
             return None
         terms, result = equation
+        if any(at.fact(v).shape is None for v in node.inputs):
+            return None
         axes = tuple(_repeated(v, at) for v in node.inputs)
         kept = {term[axis] for term, axis in zip(terms, axes, strict=True) if axis is not None}
         others = {

@@ -393,10 +393,16 @@ def test_a_fixed_number_of_candidates_beside_an_open_length(first: int) -> None:
         assert chosen.inputs.axes == {"u": 0, "i": 0, "j": 0}
 
 
-def test_sizes_behind_a_fixed_axis_that_all_have() -> None:
+@pytest.mark.parametrize("name", ["B", "batch_size", "N"])
+def test_candidates_behind_a_fixed_axis_that_all_have(name: str) -> None:
     """Time comes first, and is fixed."""
-    chosen = choose("float[9,B,2] u, float[9,B,3] i", ["u"])
+    chosen = choose(f"float[9,{name},2] u, float[9,{name},3] i", ["u"])
     assert chosen.inputs.axes == {"u": 1, "i": 1}
+
+
+def test_two_sizes_that_may_be_that_of_the_candidates() -> None:
+    with pytest.raises(UsageError, match="rows of the first axis or 'T' cannot be told"):
+        choose("float[9,T,2] u, float[9,T,3] i", ["u"])
 
 
 def test_a_history_without_candidates_is_a_list() -> None:

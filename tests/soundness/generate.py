@@ -90,11 +90,13 @@ class Setting:
         batch: The number of candidates where it is fixed.
         opset: Version of ai.onnx.
         symbols: `one` name for all batch dimensions, as PyTorch writes, or `own` ones, as TensorFlow does.
+        lengths: Other sizes of the inputs: `known`, open by one name for each size (`named`), or open by `own` names.
     """
 
     batch: int | None
     opset: int
     symbols: str
+    lengths: str = "known"
 
 
 Draw = Callable[[int], int]
@@ -306,7 +308,7 @@ def finished(builder: Builder, outputs: Sequence[Value]) -> Generated:
     graph = helper.make_graph(
         builder.nodes,
         "generated",
-        [_declared(i.value, setting) for i in builder.inputs],
+        [_declared(i, setting) for i in builder.inputs],
         [helper.make_tensor_value_info(v.name, DTYPES[v.kind], [None] * v.rank) for v in outputs],
         builder.weights,
     )
@@ -315,7 +317,16 @@ def finished(builder: Builder, outputs: Sequence[Value]) -> Generated:
     return Generated(model, tuple(builder.inputs), setting, exact, builder.breaks_at_one)
 
 
-def _declared(value: Value, setting: Setting) -> onnx.ValueInfoProto:
+def _declared(given: Input, setting: Setting) -> onnx.ValueInfoProto:
+    value = given.value
     symbol = "batch" if setting.symbols == "one" else f"{value.name}_rows"
-    dims = [s.n if not s.wide else setting.batch or symbol for s in value.shape]
+    dims = [setting.batch or symbol if s.wide else _length(given, k, setting) for k, s in enumerate(value.shape)]
     return helper.make_tensor_value_info(value.name, DTYPES[value.kind], dims)
+
+
+def _length(given: Input, axis: int, setting: Setting) -> int | str:
+    """A size other than that of the candidates; what runs agrees with it even where it is not said."""
+    size = given.value.shape[axis].n
+    if setting.lengths == "known" or given.columns is not None:
+        return size
+    return f"length_{size}" if setting.lengths == "named" else f"{given.value.name}_{axis}"

@@ -15,7 +15,9 @@ OPSETS = (12, 13, 17, 18, 21)
 def random_model(draw: Draw) -> Generated:
     """A model of 5 to 40 nodes with user and item inputs."""
     batch = (None, None, 2, 3, 4)[draw(5)]
-    setting = Setting(batch, OPSETS[draw(len(OPSETS))], ("one", "own")[draw(2)])
+    # Behind a fixed number of rows, a length that all inputs share might be the number of candidates as well.
+    lengths = ("known", "known", "named" if batch is None else "own", "own")[draw(4)]
+    setting = Setting(batch, OPSETS[draw(len(OPSETS))], ("one", "own")[draw(2)], lengths)
     builder = Builder(draw, setting, np.random.default_rng(draw(1000)))
     _add_inputs(builder)
     wanted = 5 + draw(30)
@@ -48,7 +50,10 @@ def _add_inputs(builder: Builder) -> None:
             width, steps = Size(2 + builder.below(3)), Size(2 + builder.below(2))
             kind = builder.pick(["float", "float", "int"])
             shapes = [[B, width], [B, width], [B, steps, width], [B], [B, steps]]
-            moved = builder.setting.batch is None and builder.setting.symbols == "one" and builder.chance(4)
+            # Where sizes are open, the candidates come first, or nobody could tell which they are.
+            setting = builder.setting
+            movable = setting.batch is None and setting.symbols == "one" and setting.lengths == "known"
+            moved = movable and builder.chance(4)
             add_input(builder, [steps, B, width] if moved else builder.pick(shapes), kind, user)
     if builder.chance(4):
         width = 2 + builder.below(4)
