@@ -25,6 +25,7 @@ from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
+from mari_onnx.patterns.contracted_weight import ContractedWeight
 from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_product import EinsumProduct
@@ -89,6 +90,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExchange(),
     Unflatten(),
     PairwiseProducts(),
+    ContractedWeight(),
     EinsumProduct(),
     EinsumMatMul(),
     ThinProduct(),

@@ -1,0 +1,171 @@
+"""A layer over all pairs of rows, of which some are the user's::
+
+    Conv( [u_h * y_m for all h, m], W )   ->   MatMul( y, sum_h W_hm u_h )
+
+    sum_hm W[o, h, m] u_h y_m = sum_m (sum_h W[o, h, m] u_h) y_m
+
+The user's rows are multiplied into the weight, once; pairs with them are never made. So are the layers of compressed
+interactions (xDeepFM): ``h`` are all fields, ``m`` those or the rows of the layer before, and each column of an
+embedding has its own weight then. Pairs with rows of the items are made as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import Dim, alike, same
+from mari_onnx.patterns._equations import plain_terms
+from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.patterns._parts import Parts, joined, mixed_parts
+from mari_onnx.patterns.views import VIEWS
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What the layer reads.
+
+    Attributes:
+        parts: The rows of which some are the user's: ``[B, h, d]``.
+        others: The rows that they are paired with: ``[B, m, d]``.
+        first: Whether the number of a pair counts ``others`` within ``parts``.
+        count: The number of ``others``.
+        width: ``d``.
+    """
+
+    parts: Parts
+    others: str
+    first: bool
+    count: int
+    width: int
+
+
+class ContractedWeight(Rule[Pairs]):
+    """Multiplies the weight of a layer over pairs with the user's rows."""
+
+    name = "contracted-weight"
+    algebra = "sum_hm W[o, h, m] u_h y_m = sum_m (sum_h W[o, h, m] u_h) y_m"
+    exactness = Exactness.REASSOCIATING
+    early = True
+    rival = True
+    ops = frozenset({"Conv"})
+
+    def match(self, node: Node, at: Workspace) -> Pairs | None:
+        shape, weight = at.fact(node.inputs[0]).shape, at.fact(node.inputs[1])
+        if not at.is_weight(node.inputs[1]) or weight.rank != 3 or weight.dtype not in FLOATS or not _is_plain(node):
+            return None
+        if shape is None or len(shape) != 3 or not all(isinstance(d, int) for d in (*shape[1:], *(weight.shape or ()))):
+            return None
+        for index, rows in enumerate(operands := _outer(node.inputs[0], at)):
+            parts, others = mixed_parts(rows, at), at.fact(operands[1 - index]).shape
+            if parts is not None and parts.axis == 1 and others is not None and isinstance(others[1], int):
+                return Pairs(parts, operands[1 - index], index == 0, others[1], int(shape[2]))
+        return None
+
+    def rewrite(self, node: Node, found: Pairs, at: Workspace) -> Sequence[str]:
+        user = [(v, start, size) for v, start, size in found.parts if size and at.is_once(v)]
+        items = [(v, start, size) for v, start, size in found.parts if size and not at.is_once(v)]
+        batch, made = (at.fact(node.output).shape or ())[:2]
+        matrices = _weighed(node, found, user, made, at)
+        rows = at.emit("Transpose", [found.others], perm=[2, 0, 1])
+        result = at.emit("Transpose", [at.emit("MatMul", [rows, matrices])], perm=[1, 2, 0])
+
+        left = at.reshape(joined([v for v, _, _ in items], 1, at), (batch, _total(items), 1, found.width))
+        right = at.reshape(found.others, (batch, 1, found.count, found.width))
+        pairs = at.reshape(at.emit("Mul", [left, right]), (batch, _total(items) * found.count, found.width))
+        kept = _part_of_weight(node, found, items, _channels, at)
+        return [at.emit("Add", [at.emit("Conv", [pairs, kept, *node.inputs[2:]], **dict(node.attrs)), result])]
+
+
+Piece = tuple[str, int, int]
+
+
+def _total(pieces: Sequence[Piece]) -> int:
+    return sum(size for _, _, size in pieces)
+
+
+def _weighed(node: Node, found: Pairs, user: Sequence[Piece], made: Dim, at: Workspace) -> str:
+    """The weight for each column, summed over the user's rows: ``[d, m, o]``, computed once."""
+
+    def rows_of_matrix(cube: np.ndarray) -> np.ndarray:
+        return np.moveaxis(cube, 1, 2).reshape(-1, cube.shape[1])
+
+    weight = _part_of_weight(node, found, user, rows_of_matrix, at)
+    rows = joined([v for v, _, _ in user], 1, at)
+    summed = at.squeeze(at.single(at.emit("MatMul", [weight, rows])), [0])
+    return at.emit("Transpose", [at.reshape(summed, (made, found.count, found.width))], perm=[2, 1, 0])
+
+
+def _channels(cube: np.ndarray) -> np.ndarray:
+    return cube.reshape(len(cube), -1, 1)
+
+
+Layout = Callable[[np.ndarray], np.ndarray]
+
+
+def _part_of_weight(node: Node, found: Pairs, pieces: Sequence[Piece], laid_out: Layout, at: Workspace) -> str:
+    """The weight of pairs with some of the rows, from ``[o, h, m]`` laid out anew."""
+
+    def part() -> np.ndarray:
+        array = at.constant(node.inputs[1])
+        assert array is not None
+        shape = (found.parts.total, found.count) if found.first else (found.count, found.parts.total)
+        cube = array.reshape(len(array), *shape)
+        cube = cube if found.first else np.moveaxis(cube, 1, 2)
+        chosen = np.concatenate([np.arange(start, start + size) for _, start, size in pieces])
+        return np.ascontiguousarray(laid_out(cube[:, chosen]))
+
+    key = (laid_out.__name__, node.inputs[1], found.first, found.count, tuple(piece[1:] for piece in pieces))
+    return at.cached_weight(key, part, f"{node.inputs[1]}/pairs")
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether a Conv takes each column by itself."""
+    alone = {"kernel_shape": [1], "strides": [1], "dilations": [1], "pads": [0, 0], "group": 1}
+    attrs = {name: list(v) if isinstance(v, (list, tuple)) else v for name, v in node.attrs.items()}
+    return all(attrs.get(name, plain) == plain for name, plain in alone.items()) and attrs.get(
+        "auto_pad", "NOTSET"
+    ) in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
+
+def _outer(value: str, at: Workspace) -> tuple[str, ...]:
+    """The rows that a value has all pairs of: ``[B, h, d]`` and ``[B, m, d]``, of which the first vary slower."""
+    view = at.graph.producer(value)
+    made = at.graph.producer(view.inputs[0]) if view is not None and view.op in VIEWS and not view.domain else None
+    shape = at.fact(view.inputs[0]).shape if view is not None else None
+    if made is None or made.domain or shape is None or len(shape) != 4 or not at.graph.is_private(made.output):
+        return ()
+    whole = at.fact(value).shape
+    if whole is None or not same(whole[2], shape[3]) or not same(whole[0], shape[0]):
+        return ()
+    if made.op == "Einsum":
+        equation = plain_terms(made)
+        return tuple(made.inputs) if equation is not None and _is_outer(*equation) else ()
+    if made.op != "Mul":
+        return ()
+    rows = [_rows(v, axis, shape, at) for v, axis in zip(made.inputs, (2, 1), strict=True)]
+    if not all(rows):
+        rows = [_rows(v, axis, shape, at) for v, axis in zip(made.inputs[::-1], (2, 1), strict=True)]
+    return tuple(r for r in rows if r) if all(rows) else ()
+
+
+def _is_outer(terms: Sequence[str], result: str) -> bool:
+    if len(terms) != 2 or len(result) != 4 or len(set(result)) != 4:
+        return False
+    batch, left, right, column = result[0], result[1], result[2], result[3]
+    return list(terms) == [batch + left + column, batch + right + column]
+
+
+def _rows(value: str, axis: int, whole: Sequence[Dim], at: Workspace) -> str:
+    """The rows that a value has on one of the axes of pairs, where the other has size 1 and was only put in."""
+    expected = [1 if k == axis else d for k, d in enumerate(whole)]
+    node = at.graph.producer(value)
+    if not alike(at.fact(value).shape, expected) or node is None or node.op not in VIEWS or node.domain:
+        return ""
+    before = [d for k, d in enumerate(expected) if k != axis]
+    return node.inputs[0] if alike(at.fact(node.inputs[0]).shape, before) else ""

@@ -1,0 +1,124 @@
+"""sum_hm W[o, h, m] u_h y_m = sum_m (sum_h W[o, h, m] u_h) y_m."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.engine import rewrite
+from tests.patterns.support import Outcome, apply, at_work, model_of, rule_named, sides_of
+
+RULE = "contracted-weight"
+EINSUM = 'p = Einsum<equation = "bhd,bmd->bhmd">({first}, {second})'
+MUL = """two = Constant<value_ints = [2]>() one = Constant<value_ints = [1]>()
+    l = Unsqueeze({first}, two) r = Unsqueeze({second}, one) p = Mul({factors})"""
+
+
+def layer(
+    pairs: str,
+    *,
+    first: str = "x",
+    second: str = "item_y",
+    order: str = "user, item",
+    conv: str = "Conv<kernel_shape = [1]>(f, w, c)",
+    channels: int = 20,
+    more: str = "",
+) -> Outcome:
+    """Five rows of user and item paired with four of another value, and a layer of three channels over them."""
+    made = pairs.format(first=first, second=second, factors="l, r")
+    return apply(
+        RULE,
+        f"""score (float[B,3,6] user, float[B,2,6] item, float[B,4,6] item_y) => (float[B,3,6] y{more})
+        <float[3,{channels},1] w, float[3] c> {{
+            x = Concat<axis = 1>({order}) {made}
+            flat = Constant<value_ints = [0, {channels}, 6]>() f = Reshape(p, flat) y = {conv}
+        }}""",
+        exact=False,
+    )
+
+
+@pytest.mark.parametrize("pairs", [EINSUM, MUL, MUL.replace("{factors}", "r, l")])
+@pytest.mark.parametrize(("first", "second"), [("x", "item_y"), ("item_y", "x")])
+@pytest.mark.parametrize("order", ["user, item", "item, user"])
+def test_rows_of_the_user_go_into_the_weight(pairs: str, first: str, second: str, order: str) -> None:
+    outcome = layer(pairs, first=first, second=second, order=order)
+    assert outcome.times == 1
+    (conv,) = outcome.of("Conv")
+    assert outcome.size_of(conv.input[0])[1] == 8, "pairs with the items alone are left"
+    sizes = [outcome.size_of(n.output[0]) for n in outcome.of("MatMul")]
+    assert (1, 12, 6) in sizes, "the weight is multiplied with the user's rows once"
+
+
+@pytest.mark.parametrize(
+    "conv", ["Conv(f, w)", "Conv<group = 1, strides = [1], pads = [0, 0], dilations = [1]>(f, w, c)"]
+)
+def test_a_layer_with_or_without_a_bias(conv: str) -> None:
+    assert layer(EINSUM, conv=conv).times == 1
+
+
+def test_all_rows_with_each_other() -> None:
+    """The first layer of compressed interactions; the second operand is taken apart as well."""
+    assert layer(EINSUM, second="x", channels=25).times == 2
+
+
+def test_the_users_rows_alone_are_multiplied_once() -> None:
+    text = """score (float[B,3,6] user, float[B,2,6] item) => (float[B,3,6] y) <float[3,25,1] w> {
+        x = Concat<axis = 1>(user, item) p = Einsum<equation = "bhd,bmd->bhmd">(x, x)
+        flat = Constant<value_ints = [0, 25, 6]>() f = Reshape(p, flat) y = Conv(f, w)
+    }"""
+    outcome = apply([rule_named(RULE), rule_named("concat-layout"), rule_named("split-product")], text, exact=False)
+    assert (6, 1, 3) in [outcome.size_of(n.output[0]) for n in outcome.of("MatMul")]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"conv": "Conv<kernel_shape = [1], strides = [1], pads = [0, 0], group = 1, dilations = [2]>(f, w)"},
+        {"pairs": EINSUM.replace("->bhmd", "->bmhd")},
+        {"pairs": EINSUM, "first": "item_y", "second": "item_y", "channels": 16},
+        {"pairs": EINSUM, "more": ", float[B,5,4,6] p"},
+    ],
+)
+def test_what_stays(settings: dict[str, object]) -> None:
+    assert layer(**{"pairs": EINSUM, **settings}).times == 0  # type: ignore[arg-type]
+
+
+def test_a_wider_kernel_stays() -> None:
+    text = """score (float[B,3,6] user, float[B,2,6] item, float[B,4,6] item_y) => (float[B,3,6] y) <float[3,20,3] w> {
+        x = Concat<axis = 1>(user, item) p = Einsum<equation = "bhd,bmd->bhmd">(x, item_y)
+        flat = Constant<value_ints = [0, 20, 6]>() f = Reshape(p, flat) y = Conv<pads = [1, 1]>(f, w)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
+@pytest.mark.parametrize(("users", "items", "kept"), [(20, 4, True), (1, 40, False)])
+def test_kept_where_it_pays(users: int, items: int, kept: bool) -> None:
+    rows = users + items
+    text = f"""score (float[B,{users},16] user, float[B,{items},16] item, float[B,16,16] item_y) => (float[B,16,16] y)
+        <float[16,{rows * 16},1] w> {{
+            x = Concat<axis = 1>(user, item) {MUL.format(first="x", second="item_y", factors="l, r")}
+            flat = Constant<value_ints = [0, {rows * 16}, 16]>() f = Reshape(p, flat) y = Conv(f, w)
+        }}"""
+    model = model_of(text)
+    found = rewrite(at_work(model, sides_of(model)), [r for r in RULES if r.name == RULE], CostModel(candidates=512))
+    assert bool(found.applied) == kept
+
+
+@given(
+    users=st.integers(1, 3),
+    items=st.integers(1, 3),
+    others=st.integers(1, 3),
+    width=st.integers(1, 3),
+    made=st.integers(1, 3),
+)
+def test_any_sizes(users: int, items: int, others: int, width: int, made: int) -> None:
+    channels = (users + items) * others
+    text = f"""score (float[B,{users},{width}] user, float[B,{items},{width}] item, float[B,{others},{width}] item_y)
+        => (float[B,{made},{width}] y) <float[{made},{channels},1] w, float[{made}] c> {{
+            x = Concat<axis = 1>(item, user) p = Einsum<equation = "bhd,bmd->bhmd">(item_y, x)
+            flat = Constant<value_ints = [0, {channels}, {width}]>() f = Reshape(p, flat) y = Conv(f, w, c)
+        }}"""
+    assert apply(RULE, text, exact=False).times == 1
