@@ -1,0 +1,75 @@
+"""Nodes that take the place of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.normalise import rebuilt
+
+WITHOUT_WHERE = frozenset({0, TensorProto.BFLOAT16, TensorProto.INT16, TensorProto.UINT16, TensorProto.UINT64})
+"""Types of which entries cannot be chosen: ONNX Runtime has no Where for them on the CPU, or they are not known."""
+
+
+class Replacement:
+    """Collects nodes, and the constants that they read.
+
+    Args:
+        graph: Where the node is.
+        node: Whose place they take.
+        weights: Those of the new graph, to which constants are added.
+    """
+
+    def __init__(self, graph: Graph, node: Node, weights: dict[str, Weight]) -> None:
+        self._graph = graph
+        self._node = node
+        self._weights = weights
+        self._nodes: list[Node] = []
+
+    def constant(self, array: np.ndarray) -> str:
+        """A new constant, under a name of its own."""
+        name = self._graph.unique_name(f"{self._node.output}/constant")
+        self._weights[name] = Weight.of(array)
+        return name
+
+    def integers(self, numbers: int | Sequence[int]) -> str:
+        """The same, of the type of sizes and indices."""
+        return self.constant(np.array(numbers, np.int64))
+
+    def call(self, op: str, inputs: Sequence[str]) -> str:
+        """The one output of an operator."""
+        name = self._graph.unique_name(f"{self._node.output}/{op.lower()}")
+        self._nodes.append(Node(op, tuple(inputs), (name,), name=name))
+        return name
+
+    def ended(self, op: str, inputs: Sequence[str], attrs: dict[str, Any]) -> list[Node]:
+        """All nodes, with a last one that makes what the node made."""
+        return [*self._nodes, Node(op, tuple(inputs), self._node.outputs, attrs, name=self._node.name)]
+
+    def chosen(self, here: str, new: str, old: str, dtype: int) -> list[Node]:
+        """All nodes, where a mask ends them: one value where it holds, the other elsewhere.
+
+        ONNX Runtime has no Where for booleans on the CPU.
+        """
+        if dtype != TensorProto.BOOL:
+            return self.ended("Where", [here, new, old], {})
+        kept = self.call("And", [old, self.call("Not", [here])])
+        return self.ended("Or", [kept, self.call("And", [new, here])], {})
+
+
+def with_replacements(graph: Graph, replacement: Callable[[Replacement, Node], list[Node]]) -> Graph:
+    """The graph with what takes the place of each of its nodes, where there is something.
+
+    Returns:
+        The graph itself where there is nothing.
+    """
+    weights, nodes, found = dict(graph.weights), list[Node](), False
+    for node in graph.sorted_nodes():
+        made = replacement(Replacement(graph, node, weights), node)
+        found = found or bool(made)
+        nodes += made or [node]
+    return rebuilt(graph, nodes, weights) if found else graph
