@@ -63,6 +63,7 @@ from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.same_row import SameRow
 from mari_onnx.patterns.scaled_product import ScaledProduct
 from mari_onnx.patterns.scaled_rows import ScaledRows
+from mari_onnx.patterns.scaled_sum import ScaledSum
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
@@ -100,6 +101,7 @@ RULES: tuple[Rule[Any], ...] = (
     LinearSplit(),
     ChainedProducts(),
     RowScale(),
+    ScaledSum(),
     ScaledProduct(),
     ResidualProduct(),
     ScaledRows(),

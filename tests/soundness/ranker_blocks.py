@@ -298,6 +298,24 @@ def residual_blocks(b: Builder) -> None:
     _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(3), bound=1.0))
 
 
+def cross_layers(b: Builder) -> None:
+    """Features of both sides, layers that add them to what they read, times a number, and a head behind it."""
+    features = _features(b)
+    if features is None:
+        return
+    first, width = features
+    x = first
+    for _ in range(1 + b.below(3)):
+        number = b.raw(b.pick(["Tanh", "Neg"]), [b.raw("MatMul", [x, b.weight([width, 1]).name])[0]])[0]
+        scaled = b.raw("Mul", b.pick([[first, number], [number, first], [x, number]]))[0]
+        added = b.raw(b.pick(["Add", "Sub"]), [scaled, b.weight([width]).name])[0] if b.chance() else scaled
+        x = b.raw(b.pick(["Add", "Sub"]), b.pick([[x, added], [added, x]]))[0]
+    beside = b.raw("Tanh", [b.raw("MatMul", [first, b.weight([width, 2]).name])[0]])[0]
+    columns, more = b.pick([(x, 0), (b.raw("Concat", [beside, x], axis=1)[0], 2)])
+    head = b.raw("Gemm", [columns, b.weight([width + more, 3]).name, b.weight([3]).name])[0]
+    _keep(b, _named(b.raw("Tanh", [head])[0], B, Size(3), bound=1.0))
+
+
 def normalised_layers(b: Builder) -> None:
     """Layers over features of both sides with a normalisation in front, behind, or both."""
     features = _features(b)
@@ -333,5 +351,6 @@ RANKERS: list[Block] = [
     outer_products,
     wide_norm,
     residual_blocks,
+    cross_layers,
     normalised_layers,
 ]
