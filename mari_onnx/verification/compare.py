@@ -243,7 +243,8 @@ def _magnitude(expected: Array) -> Array:
     Columns of a matrix are scores of their own, each with its scale; a tensor of more axes is one thing.
     """
     magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-    axes = (0,) if expected.ndim == 2 else tuple(range(1, expected.ndim))
+    scores = expected.ndim > 1 and sum(size > 1 for size in expected.shape[1:]) <= 1
+    axes = (0,) if scores else tuple(range(1, expected.ndim))
     return np.asarray(magnitude.max(axis=axes, keepdims=True, initial=0.0)) if axes else magnitude
 
 

@@ -35,18 +35,19 @@ def test_one_different_element_is_found(array, data):
     assert max_error(array, other).max_abs == np.inf
 
 
-def test_errors_in_scores_are_scaled_by_their_column():
+@pytest.mark.parametrize("shape", [(2, 2), (2, 1, 2)])
+def test_errors_in_scores_are_scaled_by_their_column(shape):
     """A score beside a large number is a score of its own."""
-    expected = np.array([[1e4, 1e-3], [1.0, 1e-3]], np.float32)
+    expected = np.array([[1e4, 1e-3], [1.0, 1e-3]], np.float32).reshape(shape)
     actual = expected.copy()
-    actual[1, 0] += 0.5
+    actual[1, ..., 0] += 0.5
     assert compare_arrays(expected, actual, STRICT).mismatch is None
-    actual[0, 1] += 0.5
-    assert "[0, 1]" in compare_arrays(expected, actual, STRICT).mismatch
+    actual[0, ..., 1] += 0.5
+    assert "0.501" in compare_arrays(expected, actual, STRICT).mismatch
 
 
 def test_errors_in_tensors_are_scaled_by_the_candidate():
-    expected = np.array([[[1e4, 1e-3]], [[1.0, 1e-3]]], np.float32)
+    expected = np.array([[[1e4, 1e-3]] * 2, [[1.0, 1e-3]] * 2], np.float32)
     actual = expected.copy()
     actual[0, 0, 1] += 0.5
     assert compare_arrays(expected, actual, STRICT).mismatch is None
