@@ -90,6 +90,16 @@ def _does_nothing(node: Node, graph: Graph) -> bool:
     return (training is not None and not training.any()) or (ratio is not None and not ratio.any())
 
 
+def unused_scales(graph: Graph) -> Graph:
+    """A Gemm that adds nothing does not scale it either; tf2onnx writes ``beta = 0`` at each of those."""
+    nodes = [_without_beta(n) if (n.kind, n.has_input(2)) == ("Gemm", False) else n for n in graph.nodes]
+    return rebuilt(graph, nodes)
+
+
+def _without_beta(node: Node) -> Node:
+    return replace(node, attrs={name: value for name, value in node.attrs.items() if name != "beta"})
+
+
 def fold_constants(graph: Graph) -> Graph:
     """Evaluates what depends on constants alone, all of it in one run of ONNX Runtime."""
     constant = {n for n, w in graph.weights.items() if w.size <= FOLD_INPUT_LIMIT}
@@ -148,5 +158,5 @@ def without_dead_nodes(graph: Graph) -> Graph:
     return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})
 
 
-STEPS = (name_nodes, constants_to_weights, unfuse, bypass_no_ops, fold_constants, without_dead_nodes)
+STEPS = (name_nodes, constants_to_weights, unfuse, unused_scales, bypass_no_ops, fold_constants, without_dead_nodes)
 """In this order: what is written out may be folded."""

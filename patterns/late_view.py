@@ -1,16 +1,18 @@
-"""A view of something that is repeated::
+"""A view of something that is repeated, or its axes in another order::
 
     Reshape( Tile(x: [T, 1, 1]) -> [T, 1, d] ) -> [T, d]   ->   Expand( Reshape(x) -> [T, 1] ) -> [T, d]
+    Transpose( Expand(x: [B, 1, d]) -> [B, n, d] )         ->   Expand( Transpose(x) -> [1, B, d] ) -> [n, B, d]
 
     view(repeat(x)) = repeat(view(x))
 
-``repeat_interleave`` comes out of exporters like this; ``broadcast`` drops the repetition where it meets something as
-wide.
+``repeat_interleave`` comes out of exporters like this, and a value that goes to each of some experts; ``broadcast`` and
+``batched-matmul`` drop the repetition where it meets something as wide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
@@ -21,7 +23,15 @@ from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
-class LateView(Rule[tuple[str, Shape]]):
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What is repeated, and the shape it is given before that; ``None`` where its axes are put in another order."""
+
+    source: str
+    shape: Shape | None
+
+
+class LateView(Rule[Once]):
     """Lays a value out before it is repeated."""
 
     name = "late-view"
@@ -29,9 +39,9 @@ class LateView(Rule[tuple[str, Shape]]):
     exactness = Exactness.EXACT
     early = True
     clearing = True
-    ops = VIEWS
+    ops = VIEWS | {"Transpose"}
 
-    def match(self, node: Node, at: Workspace) -> tuple[str, Shape] | None:
+    def match(self, node: Node, at: Workspace) -> Once | None:
         repeated, after = node.inputs[0], at.fact(node.output).shape
         producer, before = at.graph.producer(repeated), at.fact(repeated).shape
         source = source_of(repeated, at) if producer is not None and producer.op in REPETITIONS else None
@@ -40,14 +50,19 @@ class LateView(Rule[tuple[str, Shape]]):
         own = at.fact(source).shape
         if own is None or len(own) != len(before) or not all(map(at.sizes.can_build, after)):
             return None
+        if node.op == "Transpose":
+            return Once(source, None)
         narrow = _narrow(own, before, after)
-        return None if narrow is None else (source, narrow)
+        return None if narrow is None else Once(source, narrow)
 
-    def rewrite(self, node: Node, found: tuple[str, Shape], at: Workspace) -> Sequence[str]:
-        source, narrow = found
+    def rewrite(self, node: Node, found: Once, at: Workspace) -> Sequence[str]:
         shape = at.fact(node.output).shape
         assert shape is not None
-        return [at.emit("Expand", [at.reshape(source, narrow), at.sizes.known(shape)])]
+        if found.shape is None:
+            once = at.emit("Transpose", [found.source], **dict(node.attrs))
+        else:
+            once = at.reshape(found.source, found.shape)
+        return [at.emit("Expand", [once, at.sizes.known(shape)])]
 
 
 def _narrow(own: Shape, before: Shape, after: Shape) -> Shape | None:

@@ -284,3 +284,14 @@ def test_types_are_those_of_the_model() -> None:
         graph_of("g (float16[B] x) => (float16[B] y) <float16[1] w = {1}> { a = Neg(w) y = Add(x, a) }")
     )
     assert graph.weights["a"].dtype == TensorProto.FLOAT16
+
+
+def test_a_gemm_that_adds_nothing_does_not_scale_it() -> None:
+    graph = normalise(
+        graph_of("""g (float[B,2] x) => (float[B,2] y) <float[2,2] w = {1, 2, 3, 4}, float[2] c = {1, 2}> {
+            a = Gemm<alpha = 2.0, beta = 0.0>(x, w)
+            b = Gemm<beta = 0.0, transB = 1>(a, w)
+            y = Gemm<beta = 0.5>(b, w, c)
+        }""")
+    )
+    assert [dict(node.attrs) for node in graph.nodes] == [{"alpha": 2.0}, {"transB": 1}, {"beta": 0.5}]

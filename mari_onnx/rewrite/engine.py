@@ -39,8 +39,8 @@ CLEARING_PASSES = 3
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
 
-GROUP_LOSS = 8.0
-"""Starts of an operator that one reader of a Concat may cost while all of them are tried together."""
+GROUP_LOSS = 12.0
+"""Starts of an operator that one of the nodes that are tried together may cost."""
 TRIALS_PER_NODE = 10
 MIN_GAIN = 1e-6
 """Microseconds."""
@@ -143,6 +143,7 @@ class _Engine:
         self.rules = by_operator(rules)
         self.early = by_operator([r for r in rules if r.early])
         self.clearing = by_operator([r for r in rules if r.clearing])
+        self.enabling = by_operator([r for r in rules if r.enabling])
         self._early_names = {r.name for r in rules if r.early}
         self.objective = objective(workspace.graph.nodes, workspace.facts, model)
         self.trials = trials
@@ -227,20 +228,36 @@ class _Engine:
                 self._refuse(rule, node, f"{best.name if best else ''} pays more")
         return [best] if best is not None else []
 
-    def _try_together(self, concat: Node) -> bool:
-        """Tries all readers of a Concat at once: what none of them pays alone, they may pay together."""
-        consumers = self.graph.consumers(concat.output) if concat in self.graph and concat.kind == "Concat" else ()
-        if len(consumers) < 2:
+    def _try_together(self, node: Node) -> bool:
+        """Tries all readers of a Concat, or of flattened rows, at once: what none pays alone, they may pay together."""
+        readers, rules = self._readers(node)
+        if len(readers) < 2:
             return False
         mark, kept = self.workspace.mark(), len(self.trials.applied)
-        for consumer in consumers:
-            for rule in self.rules.get(consumer.kind, ()) if consumer in self.graph else ():
+        for consumer in readers:
+            for rule in rules.get(consumer.kind, ()) if consumer in self.graph else ():
                 if self._try(rule, consumer, 1, -GROUP_LOSS * self.objective.start):
                     break
         if len(self.trials.applied) > kept and self._gain(mark) >= MIN_GAIN:
             return True
         self._undo(mark, kept)
         return False
+
+    def _readers(self, node: Node) -> tuple[list[Node], dict[str, list[AnyRule]]]:
+        """What is tried together because of a node, and the rules for it.
+
+        Layers that share rows laid end to end, as queries, keys and values do, are taken apart where each of them ends;
+        other rules than those that take them apart need no company.
+        """
+        if node.kind == "Concat":
+            return list(self.graph.consumers(node.output)) if node in self.graph else [], self.rules
+        # It may read another value by now, as what was in front of it has changed.
+        current = self.graph.producer(node.output) if node.kind == "Reshape" else None
+        if current is None:
+            return [], {}
+        consumers = self.graph.consumers(current.output)
+        layers = [c for c in consumers if len(c.outputs) == 1]
+        return list(dict.fromkeys(end for c in layers for end in self.graph.consumers(c.output))), self.enabling
 
     def _try(self, rule: AnyRule, node: Node, depth: int, least: float) -> bool:
         """Applies a rule and what follows from it; keeps it all if it gains at least ``least`` microseconds."""

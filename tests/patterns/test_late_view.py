@@ -31,12 +31,37 @@ def test_axes_of_size_one_come_and_go(lines: str) -> None:
     assert outcome.ops["Tile"] == 0
 
 
+@pytest.mark.parametrize("order", ["1, 0, 2", "2, 1, 0", "0, 2, 1"])
+def test_axes_are_put_in_order_before(order: str) -> None:
+    sizes = ["B", "3", "4"]
+    text = text_of(
+        f"a = Reshape(x, front) t = Expand(a, experts) v = Transpose<perm = [{order}]>(t)",
+        ",".join(sizes[int(a)] for a in order.split(",")),
+    ).replace("int64[1] axis", "int64[3] front = {-1, 1, 4}, int64[3] experts = {1, 3, 1}, int64[1] axis")
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert outcome.ops["Expand"] == 1
+
+
+def test_a_value_for_each_of_some_experts() -> None:
+    """The product needs no copy of it, and is split."""
+    text = """score (float[B,6] user, float[B,2] item) => (float[B,3,5] z) <float[3,8,5] w, int64[1] one = {1},
+        int64[3] experts = {1, 3, 1}> {
+        x = Concat<axis = 1>(user, item) a = Unsqueeze(x, one) t = Expand(a, experts)
+        v = Transpose<perm = [1, 0, 2]>(t) y = MatMul(v, w) z = Transpose<perm = [1, 0, 2]>(y) }"""
+    names = (RULE, "batched-matmul", "views", "concat-layout", "split-product")
+    outcome = apply([r for r in RULES if r.name in names], text)
+    assert outcome.ops["Expand"] == 0
+    assert outcome.ops["MatMul"] == 2
+
+
 @pytest.mark.parametrize(
     ("lines", "shape"),
     [
         ("a = Reshape(x, apart) t = Tile(a, tiles) v = Reshape(t, merged)", "B,12"),
         ("a = Reshape(x, apart) t = Tile(a, more) v = Reshape(t, long)", "B,8"),
         ("a = Reshape(x, apart) t = Abs(a) v = Squeeze(t, axis)", "B,4,1"),
+        ("a = Reshape(x, apart) t = Abs(a) v = Transpose<perm = [0, 2, 1, 3]>(t)", "B,1,4,1"),
     ],
 )
 def test_other_views_stay(lines: str, shape: str) -> None:

@@ -126,6 +126,102 @@ def test_heads_that_are_merged_as_well() -> None:
     assert outcome.size_of(outcome.of("MatMul")[0].input[0]) == (CANDIDATES, 3, 4)
 
 
+def test_rows_that_are_cut_anew() -> None:
+    """[B, 3, 4] as rows of 6, put back as [B, 2, 6]: it is the same memory, and candidates keep their axis."""
+    text = """score (float[B,3,4] item) => (float[B,2,6] y)
+    <int64[2] six = {-1, 6}, int64[3] back = {-1, 2, 6}> {
+        r = Reshape(item, six)
+        q = Relu(r)
+        y = Reshape(q, back)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("Relu")[0].input[0]) == (CANDIDATES, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("front", "back"), [("[0, 0, 1, 1, 5]", "[0, 3, 2, 2, 1]"), ("[1, -1, 3, 1, 5]", "[1, -1, 3, 1, 4]")]
+)
+def test_axes_of_size_one_in_between(front: str, back: str) -> None:
+    """As tf2onnx writes an einsum."""
+    sizes = [abs(int(d)) for d in back.strip("[]").split(",")]
+    shape = ["B" if d == 0 or (i == 1 and sizes[0]) else d for i, d in enumerate(sizes)]
+    back = back.replace("[0", "[-1")
+    outcome = apply(
+        RULE,
+        f"""score (float[B,3,5] item) => ({typed("float", shape)} y) <float[5,4] w> {{
+            front = Constant<value_ints = {front}>()
+            five = Constant<value_ints = [-1, 5]>()
+            back = Constant<value_ints = {back}>()
+            a = Reshape(item, front)
+            r = Reshape(a, five)
+            q = MatMul(r, w)
+            y = Reshape(q, back)
+        }}""",
+    )
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("MatMul")[0].input[0]) == (CANDIDATES, 3, 5)
+
+
+HEADS = """score (float[B,2,3,4] item, float[{key}] item2) => (float[B,2,{result}] y)
+<int64[3] flat = {{-1, 3, 4}}, int64[3] flat_key = {{{flat_key}}}, int64[4] back = {{-1, 2, {result}}}> {{
+    q = Reshape(item, flat)
+    k = Reshape(item2, flat_key)
+    {layers}
+    y = Reshape(s, back)
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("layers", "result"),
+    [
+        ("t = Transpose<perm = [0, 2, 1]>(k) s = MatMul(q, t)", "3,5"),
+        ("t = Transpose<perm = [0, 2, 1]>(k) m = MatMul(q, t) s = Softmax<axis = -1>(m)", "3,5"),
+        ("t = Transpose<perm = [0, 2, 1]>(k) m = MatMul(q, t) s = Concat<axis = 2>(m, q)", "3,9"),
+    ],
+)
+def test_matrices_of_heads(layers: str, result: str) -> None:
+    text = HEADS.format(key="B,2,5,4", flat_key="-1, 5, 4", layers=layers, result=result)
+    outcome = apply(RULE, text, exact="Softmax" not in layers)
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("MatMul")[0].input[0]) == (CANDIDATES, 2, 3, 4)
+
+
+def test_a_matrix_that_is_the_same_for_all_heads() -> None:
+    text = HEADS.format(key="B,2,3,4", flat_key="-1, 3, 4", layers="m = MatMul(q, w) s = Add(m, k)", result="3,4")
+    for shape in ((4, 4), (1, 4, 4)):
+        outcome = apply(RULE, text, w=np.arange(16).reshape(shape).astype(F32))
+        assert outcome.times == 1
+
+
+@pytest.mark.parametrize("axes", ["axes = [0], ", "axes = [-3, 1], ", ""])
+def test_what_is_found_of_all_rows_stays(axes: str) -> None:
+    text = HEADS.format(
+        key="B,2,3,4",
+        flat_key="-1, 3, 4",
+        layers=f"n = Neg(k) m = ReduceMax<{axes}keepdims = 1>(n) s = Sub(q, m)",
+        result="3,4",
+    )
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("ReduceMax")[0].input[0]) == (2 * CANDIDATES, 3, 4)
+
+
+@pytest.mark.parametrize("opset", [11, 17, 18])
+@pytest.mark.parametrize(("op", "kept"), [("ReduceMax", 1), ("ReduceMax", 0), ("ReduceSum", 1), ("ReduceSum", 0)])
+def test_sums_over_columns(op: str, kept: int, opset: int) -> None:
+    given = opset >= (13 if op == "ReduceSum" else 18)
+    call = f"{op}<keepdims = {kept}>(q, one)" if given else f"{op}<keepdims = {kept}, axes = [1]>(q)"
+    result = [1, 4] if kept else [4]
+    text = f"""score (float[B,2,3,4] item) => ({typed("float", ["B", 2, *result])} y)
+    <int64[3] flat = {{-1, 3, 4}}, int64[1] one = {{1}}, int64[{len(result) + 2}] back> {{
+        q = Reshape(item, flat)
+        s = {call}
+        y = Reshape(s, back)
+    }}"""
+    assert apply(RULE, text, opset=opset, back=np.array([-1, 2, *result])).times == 1
+
+
 @pytest.mark.parametrize("opset", [11, 12])
 def test_not_a_softmax_before_opset_13(opset: int) -> None:
     """There the axes behind the given one are one long row."""
@@ -167,15 +263,31 @@ def test_not_where_nothing_lies_between() -> None:
     assert apply(RULE, text).times == 0
 
 
-def test_not_where_rows_are_cut_anew() -> None:
-    """[B, 3, 4] as rows of 6, put back as [B, 2, 6]: the Reshape in front does not keep the axes [B, 2]."""
-    text = """score (float[B,3,4] item) => (float[B,2,6] y)
-    <int64[2] six = {-1, 6}, int64[3] back = {-1, 2, 6}> {
+def test_not_where_the_candidates_would_lose_their_axis() -> None:
+    """[B, 4, 3] as rows of 6, put back as [2, B, 6]."""
+    text = """score (float[B,4,3] item) => (float[B,6] y)
+    <int64[2] six = {-1, 6}, int64[3] back = {2, -1, 6}> {
         r = Reshape(item, six)
         q = Relu(r)
-        y = Reshape(q, back)
+        z = Reshape(q, back)
+        t = Transpose<perm = [1, 0, 2]>(z)
+        y = ReduceMax<axes = [1], keepdims = 0>(t)
     }"""
     assert apply(RULE, text).times == 0
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "t = Transpose<perm = [1, 0, 2]>(q) s = Transpose<perm = [1, 0, 2]>(t)",
+        "t = Transpose(q) s = Transpose(t)",
+        "m = ReduceMax<axes = [0], keepdims = 1>(q) e = Expand(m, sizes) s = Sub(q, e)",
+        "s = CumSum(q, first)",
+    ],
+)
+def test_not_where_heads_are_mixed(layers: str) -> None:
+    text = HEADS.format(key="B,2,3,4", flat_key="-1, 3, 4", layers="sizes = Shape(q) " + layers, result="3,4")
+    assert apply(RULE, text, first=np.array(0)).times == 0
 
 
 def test_not_rows_of_other_tensors() -> None:
@@ -215,7 +327,7 @@ LAYERS = {
 
 @given(
     layers=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=4),
-    lead=st.sampled_from([["B", 3], ["B", 2, 2], [2, "B"], ["B", "T"], ["B", 1]]),
+    lead=st.sampled_from([["B", 3], ["B", 2, 2], [2, "B"], ["B", "T"], ["B", 1], ["B", 1, 2], [1, "B", 3]]),
 )
 def test_any_layers(layers: list[str], lead: list[object]) -> None:
     width, value, nodes, weights = 2, "r", [], {}

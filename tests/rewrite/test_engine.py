@@ -209,6 +209,31 @@ def test_a_detour_is_kept_if_it_pays_in_the_end() -> None:
     assert {a.rule for a in rewritten.applied} == {"once"}
 
 
+def test_layers_that_share_flattened_rows_are_tried_together() -> None:
+    """As onnxsim writes queries, keys and values: the keys do not pay alone, but nothing is won behind them without."""
+    text = """score (float[B,9,8] user, float[B,1,8] item) => (float[B,10,8] y)
+    <float[8,8] wq, float[8,8] wk, float[8,8] wv, float[8] bq, float[8] bk, float[8] bv, int64[2] flat = {-1, 8},
+     int64[4] heads = {-1, 10, 2, 4}, int64[3] back = {-1, 10, 8}> {
+        x = Concat<axis = 1>(user, item)
+        r = Reshape(x, flat)
+        q0 = Gemm(r, wq, bq) q1 = Reshape(q0, heads) q = Transpose<perm = [0, 2, 1, 3]>(q1)
+        k0 = Gemm(r, wk, bk) k1 = Reshape(k0, heads) k = Transpose<perm = [0, 2, 3, 1]>(k1)
+        v0 = Gemm(r, wv, bv) v1 = Reshape(v0, heads) v = Transpose<perm = [0, 2, 1, 3]>(v1)
+        s = MatMul(q, k) p = Softmax<axis = -1>(s) o = MatMul(p, v)
+        t = Transpose<perm = [0, 2, 1, 3]>(o)
+        y = Reshape(t, back)
+    }"""
+    model = model_of(text)
+    inputs = sides_of(model)
+    workspace = at_work(model, inputs)
+    rewritten = rewrite(workspace, RULES, CostModel())
+    assert [a.rule for a in rewritten.applied].count("unflatten") == 3
+    assert "Gemm" not in operators(workspace)
+    with mock.patch.object(engine, "GROUP_LOSS", 0.0):
+        alone = rewrite(at_work(model, inputs), RULES, CostModel())
+    assert sum(a.gain for a in alone.applied) < sum(a.gain for a in rewritten.applied)
+
+
 def test_the_first_rule_that_pays_wins() -> None:
     class Too(Once):
         name = "too"
