@@ -1,0 +1,47 @@
+"""Products whose weights are quantized in blocks are the runtime's own: nothing changes next to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper, parser
+
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite.blocked import is_beside_blocked_product
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.engine import rewrite
+from tests.patterns.support import at_work, sides_of
+
+TEXT = """<ir_version: 10, opset_import: ["" : 21]> score (float[B,900] user, float[B,124] item) => (float[B,64] y) {
+    x = Concat<axis = 1>(user, item) w = DequantizeLinear<axis = 0BLOCKS>(q, s) m = MatMul(x, w) y = Add(m, b)
+}"""
+
+
+def model(dtype: int, block: int) -> onnx.ModelProto:
+    """A layer over user and item with a weight of integers, scaled by blocks of rows or by columns."""
+    made = parser.parse_model(TEXT.replace("BLOCKS", f", block_size = {block}" if block else ""))
+    numbers = np.random.default_rng(0).integers(-8, 8, (1024, 64))
+    made.graph.initializer.append(helper.make_tensor("q", dtype, numbers.shape, numbers.ravel().tolist()))
+    scales = np.full((1024 // block, 64) if block else (), 0.01, np.float32)
+    made.graph.initializer.append(numpy_helper.from_array(scales, "s"))
+    made.graph.initializer.append(numpy_helper.from_array(np.ones(64, np.float32), "b"))
+    return made
+
+
+BLOCKED = [(TensorProto.INT4, 32), (TensorProto.INT8, 32), (TensorProto.INT4, 0)]
+
+
+@pytest.mark.parametrize(("dtype", "block"), [*BLOCKED, (TensorProto.INT8, 0)])
+def test_the_product_and_what_reads_it(dtype: int, block: int) -> None:
+    layer = model(dtype, block)
+    at = at_work(layer, sides_of(layer))
+    beside = {node.op for node in at.graph.nodes if is_beside_blocked_product(node, at)}
+    assert beside == ({"MatMul", "Add"} if (dtype, block) in BLOCKED else set())
+
+
+@pytest.mark.parametrize(("dtype", "block"), BLOCKED)
+def test_nothing_changes_next_to_them(dtype: int, block: int) -> None:
+    layer = model(dtype, block)
+    found = rewrite(at_work(layer, sides_of(layer)), RULES, CostModel(candidates=512))
+    assert not {a.node.split()[0] for a in found.applied} & {"MatMul", "Add"}
