@@ -64,16 +64,21 @@ def looked_up(indices: str, numbers: str, result: str, *, axis: int = 0, item: s
 @pytest.mark.parametrize(
     ("indices", "numbers", "result"),
     [
-        ("", "0", "B,2,3"),
+        ("", "1", "B,2,3"),
         ("", "-1", "B,2,3"),
         ("[1]", "1", "B,2,3"),
-        ("[1,1]", "0", "1,B,2,3"),
+        ("[1,1]", "1", "1,B,2,3"),
     ],
 )
 def test_some_row(indices: str, numbers: str, result: str) -> None:
     outcome = looked_up(indices, numbers, result)
     assert outcome.times == 1
     assert outcome.ops["Gather"] == 0
+
+
+@pytest.mark.parametrize(("indices", "result"), [("", "B,2,3"), ("[1]", "B,2,3")])
+def test_the_first_row_is_known_to_be_the_users_before(indices: str, result: str) -> None:
+    assert looked_up(indices, "0", result).times == 0
 
 
 def test_several_rows() -> None:
