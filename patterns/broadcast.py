@@ -43,8 +43,9 @@ class Broadcast(Rule[tuple[str, ...]]):
 
 
 def narrower(value: str, at: Workspace) -> str | None:
-    """What a value repeats, if it is nothing but a repetition."""
-    if at.is_user(value):
+    """What a value repeats, if it is nothing but a repetition; rows of several candidates on one axis are none."""
+    axis = at.fact(value).axis
+    if at.is_user(value) and axis is not None and axis.is_whole:
         return at.single(value)
     return source_of(value, at)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.patterns.support import Outcome, apply, typed
+from tests.patterns.support import OTHER_SIZE, Outcome, apply, typed
 
 RULE = "broadcast"
 
@@ -328,3 +328,11 @@ def test_any_expand_of_the_models_own(narrow: list[int], target: list[int], othe
     )
     needed = list(np.broadcast_shapes(narrow, other)) != result
     assert outcome.times == (1 if needed else 2)
+
+
+def test_not_where_candidates_share_an_axis_with_a_length() -> None:
+    """As many rows as four candidates have steps: one candidate's rows are not repeated by themselves."""
+    rows = 4 * OTHER_SIZE
+    text = f"""score (float[4,T] user, float[4,3] item) => (float[{rows}] y, float[4,3] z)
+        <int64[1] flat = {{-1}}, float[{rows}] w> {{ r = Reshape(user, flat) y = Add(r, w) z = Neg(item) }}"""
+    assert apply(RULE, text).times == 0

@@ -231,6 +231,38 @@ def outer_products(b: Builder) -> None:
     _keep(b, _named(b.raw("Tanh", [b.raw("Conv", [flat, kernel])[0]])[0], B, Size(3), Size(WIDTH), bound=1.0))
 
 
+def spelled_attention(b: Builder) -> None:
+    """Attention as products that are spelled letter by letter, in any order of the axes of the keys."""
+    x = _some_tokens(b)
+    if x is None:
+        return
+    rows = x.shape[1].n
+    keys, letters = x.name, "bjd"
+    if b.chance():
+        keys, letters = b.raw("Transpose", [x.name], perm=[0, 2, 1])[0], "bdj"
+    scores = b.raw("Einsum", [x.name, keys], equation=f"bid,{letters}->bij")[0]
+    scores = b.raw("Mul", [scores, b.constant(np.array(0.2, np.float32))])[0]
+    weights = b.raw("Softmax", [_masked(b, scores, rows, rows)], axis=-1 if b.setting.opset >= 13 else 2)[0]
+    operands, equation = b.pick([([weights, x.name], "bij,bjd->bid"), ([x.name, weights], "bjd,bij->bid")])
+    mixed = b.raw("Einsum", operands, equation=equation)[0]
+    _keep(b, _named(b.raw("Tanh", [mixed])[0], B, Size(rows), Size(WIDTH), bound=1.0))
+
+
+def added_twice(b: Builder) -> None:
+    """A product over tokens of the user with weights of each candidate, and sums in which the same occurs again."""
+    rows = _tokens_of(b, True, 2)
+    item = _tokens_of(b, False, 1)
+    if rows is None or item is None:
+        return
+    turned = b.raw("Transpose", [item], perm=[0, 2, 1])[0]
+    product = b.raw("MatMul", [rows, b.raw("Mul", [turned, b.weight([WIDTH, WIDTH]).name])[0]])[0]
+    shared = b.raw("MatMul", [rows, b.weight([WIDTH, WIDTH]).name])[0]
+    total = product
+    for _ in range(1 + b.below(3)):
+        total = b.raw("Add", b.pick([[total, item], [item, total], [total, shared], [total, total]]))[0]
+    _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(2), Size(WIDTH), bound=1.0))
+
+
 def wide_norm(b: Builder) -> None:
     """A normalization over columns of both sides, some of them far from zero."""
     sides = [_side(b, user) for user in (True, False)]
@@ -349,6 +381,8 @@ RANKERS: list[Block] = [
     asked_of_tokens,
     mixing,
     outer_products,
+    spelled_attention,
+    added_twice,
     wide_norm,
     residual_blocks,
     cross_layers,
