@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import onnx
-import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
@@ -17,7 +16,7 @@ from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.subgraphs import subgraphs
 from mari_onnx.opsets import with_operator_sets
-from mari_onnx.repairs import in_order, with_open_sizes, with_stated_defaults
+from mari_onnx.repairs import in_order, inlined, with_open_sizes
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
 
@@ -67,7 +66,6 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
     _check_constants(loaded)
     _check_external_data(loaded)
     if loaded.model.functions:
-        loaded = replace(loaded, model=with_stated_defaults(loaded.model))
         loaded = replace(loaded, model=_inlined(loaded))
     return replace(loaded, model=in_order(loaded.model))
 
@@ -203,7 +201,7 @@ def _check_external_tensor(tensor: TensorProto, loaded: Loaded, roots: tuple[Pat
 
 def _inlined(loaded: Loaded) -> onnx.ModelProto:
     try:
-        return onnx.inliner.inline_local_functions(loaded.model, convert_version=True)
+        return inlined(loaded.model)
     except Exception as error:  # the inliner raises whatever its C++ side throws
         raise ModelError(f"{loaded.name}: its local functions could not be inlined: {error}") from error
 

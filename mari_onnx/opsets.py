@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import onnx
 
-from mari_onnx.ir.subgraphs import subgraphs
+from mari_onnx.ir.subgraphs import all_graphs
 
 DEFAULT = ("", "ai.onnx")
 ASSUMED = {"com.microsoft": 1}
@@ -26,7 +26,7 @@ def with_operator_sets(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
     Returns:
         The model itself where nothing is missing, or where nothing helps.
     """
-    nodes = list(_all_nodes(model.graph))
+    nodes = [node for graph in all_graphs(model.graph) for node in graph.node]
     imported = {o.domain: o.version for o in model.opset_import}
     domains = {n.domain for n in nodes}
     missing = {d: v for d, v in ASSUMED.items() if d in domains and d not in imported}
@@ -49,13 +49,6 @@ def _importing(model: onnx.ModelProto, versions: dict[str, int]) -> onnx.ModelPr
     )
     result.ir_version = max(model.ir_version, needed)
     return result
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from _all_nodes(inner)
 
 
 def _newest_of(ir_version: int) -> int:

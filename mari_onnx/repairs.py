@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 import onnx
+import onnx.inliner
 
-from mari_onnx.ir.subgraphs import captured, subgraphs
+from mari_onnx.ir.subgraphs import all_graphs, captured, subgraphs
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -54,16 +55,14 @@ def with_open_sizes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _negative_sizes(model: onnx.ModelProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
-    for graph in _graphs(model.graph):
+    for graph in all_graphs(model.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             yield from (d for d in value.type.tensor_type.shape.dim if d.dim_value < 0)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for inner in subgraphs(node):
-            yield from _graphs(inner)
+def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its local functions written out where they are called, with the attributes they default to."""
+    return onnx.inliner.inline_local_functions(with_stated_defaults(model), convert_version=True)
 
 
 def with_stated_defaults(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -76,10 +75,10 @@ def with_stated_defaults(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    calls = [n for graph in _graphs(result.graph) for n in graph.node]
+    calls = [n for graph in all_graphs(result.graph) for n in graph.node]
     for function in result.functions:
         calls += function.node
-        calls += [n for node in function.node for inner in subgraphs(node) for g in _graphs(inner) for n in g.node]
+        calls += [n for node in function.node for inner in subgraphs(node) for g in all_graphs(inner) for n in g.node]
     for node in calls:
         stated = {a.name for a in node.attribute}
         missing = defaults.get((node.domain, node.op_type, node.overload), [])

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from mari_onnx.analysis.contrib import DOMAIN as CONTRIB
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.ir.dims import fresh
 from mari_onnx.ir.graph import Graph, Node, Weight
 
-CONTRIB = "com.microsoft"
 LEARNED = "ai.onnx.ml"
 SMALL = 64
 """Constants of so few whole numbers may be sizes or axes."""

@@ -6,10 +6,9 @@ from collections.abc import Collection
 
 import onnx
 
+from mari_onnx.analysis.contrib import DOMAIN as RUNTIME_DOMAIN
 from mari_onnx.errors import ModelError
 from mari_onnx.load import Loaded, without_external_data
-
-RUNTIME_DOMAIN = "com.microsoft"
 
 
 def check_valid(loaded: Loaded) -> None:

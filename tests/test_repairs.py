@@ -63,3 +63,11 @@ def test_types_that_are_out_of_date_do_not_stay(rows: int) -> None:
     result = mari_onnx.optimize(model, ["user"])
     assert result.verification is not None
     assert result.verification.passed
+
+
+def test_verification_reads_functions_with_their_defaults() -> None:
+    from mari_onnx.verification.source import inlined
+
+    model = parser.parse_model(FUNCTIONS)
+    slopes = [a.f for n in inlined(model).graph.node if n.op_type == "LeakyRelu" for a in n.attribute]
+    assert slopes == [0.25, 0.5]

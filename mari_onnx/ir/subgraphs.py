@@ -16,6 +16,14 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
             yield from attribute.graphs
 
 
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph and, in order, each graph nested in it."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from all_graphs(inner)
+
+
 def captured(graph: onnx.GraphProto) -> tuple[str, ...]:
     """Values that a subgraph reads from the graphs around it, in the order of their first use."""
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
@@ -32,10 +40,8 @@ def captured(graph: onnx.GraphProto) -> tuple[str, ...]:
 
 def made_inside(node: onnx.NodeProto) -> Iterator[str]:
     """The names of the values that the subgraphs of a node make, however deep: they hide outer ones."""
-    for graph in subgraphs(node):
+    for graph in (g for inner in subgraphs(node) for g in all_graphs(inner)):
         yield from (v.name for v in graph.input)
         yield from (t.name for t in graph.initializer)
         yield from (t.values.name for t in graph.sparse_initializer)
-        for inner in graph.node:
-            yield from inner.output
-            yield from made_inside(inner)
+        yield from (v for n in graph.node for v in n.output)

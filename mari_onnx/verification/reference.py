@@ -12,8 +12,9 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from mari_onnx.errors import MariError
+from mari_onnx.ir.subgraphs import all_graphs
 from mari_onnx.verification.sessions import RunError, open_session, with_weights
-from mari_onnx.verification.source import RANDOM_OPERATORS, Array, ModelSource, all_graphs, weight_bytes
+from mari_onnx.verification.source import RANDOM_OPERATORS, Array, ModelSource, weight_bytes
 from mari_onnx.verification.tables import looked_up_tables, widen_rows
 
 LARGEST_WEIGHTS = 64 << 20  # bytes without tables; the run in double precision takes ten times as much

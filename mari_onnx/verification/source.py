@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import external_data_helper, inliner, numpy_helper
+from onnx import external_data_helper, numpy_helper
 
 from mari_onnx.errors import ModelError
+from mari_onnx.ir.subgraphs import all_graphs
+from mari_onnx.repairs import inlined as written_out
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto
 Array = npt.NDArray[Any]
@@ -110,16 +112,6 @@ def _refuse_external_data(proto: onnx.ModelProto, role: str) -> None:
             )
 
 
-def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and, in order, each graph nested in it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            nested = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
-            for inner in nested:
-                yield from all_graphs(inner)
-
-
 def all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Each initializer and each tensor attribute, nested graphs included."""
     for inner in all_graphs(graph):
@@ -176,6 +168,6 @@ def inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     if not proto.functions:
         return proto
     try:
-        return inliner.inline_local_functions(proto)
+        return written_out(proto)
     except Exception:  # too large to serialize: walk it as it is, function calls are unknown operators then
         return proto

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import onnx
 from onnx import TensorProto
 
-from mari_onnx.verification.source import all_graphs, item_bytes
+from mari_onnx.ir.subgraphs import all_graphs
+from mari_onnx.verification.source import item_bytes
 
 SMALLEST_TABLE = 1 << 20
 """Bytes; smaller ones may as well be read."""
