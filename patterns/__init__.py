@@ -71,6 +71,7 @@ from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.thin_product import ThinProduct
+from mari_onnx.patterns.tower_parts import TowerParts
 from mari_onnx.patterns.unflatten import Unflatten
 from mari_onnx.patterns.views import Views
 from mari_onnx.patterns.weighted_sum import WeightedSum
@@ -89,6 +90,7 @@ RULES: tuple[Rule[Any], ...] = (
     ProductNorm(),
     NormProduct(),
     ConcatExchange(),
+    TowerParts(),
     Unflatten(),
     PairwiseProducts(),
     ContractedWeight(),

@@ -8,6 +8,7 @@ from tests.soundness.generate import B, Builder, Draw, Generated, Setting, Size,
 from tests.soundness.layout_blocks import FAMILIES
 from tests.soundness.loop_blocks import LOOPS
 from tests.soundness.ranker_blocks import RANKERS
+from tests.soundness.tower_blocks import TOWERS
 
 OPSETS = (12, 13, 17, 18, 21)
 
@@ -21,7 +22,9 @@ def random_model(draw: Draw) -> Generated:
     builder = Builder(draw, setting, np.random.default_rng(draw(1000)))
     _add_inputs(builder)
     wanted = 5 + draw(30)
-    families = builder.pick([FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS], [RANKERS, RANKERS, FAMILIES[0]]])
+    families = builder.pick(
+        [FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS, TOWERS], [RANKERS, RANKERS, TOWERS, FAMILIES[0]]]
+    )
     for _ in range(3 * wanted):
         if len(builder.nodes) >= wanted:
             break

@@ -21,7 +21,7 @@ def _side(b: Builder, user: bool) -> Value | None:
     return b.pick(fitting) if fitting else None
 
 
-def _named(name: str, *shape: Size, bound: float = 50.0) -> Value:
+def named(name: str, *shape: Size, bound: float = 50.0) -> Value:
     return Value(name, shape, exact=False, bound=bound)
 
 
@@ -45,10 +45,10 @@ def _join(b: Builder) -> Value | None:
     if None in made:
         return None
     name = b.raw("Concat", [m for m in made if m], axis=1)[0]
-    return _named(name, B, Size(sum(c for _, c in counts)), Size(WIDTH))
+    return named(name, B, Size(sum(c for _, c in counts)), Size(WIDTH))
 
 
-def _some_tokens(b: Builder) -> Value | None:
+def some_tokens(b: Builder) -> Value | None:
     def fits(v: Value) -> bool:
         return v.kind == "float" and v.rank == 3 and v.shape[0] == B and v.shape[2] == Size(WIDTH) and v.bound <= 50
 
@@ -56,7 +56,7 @@ def _some_tokens(b: Builder) -> Value | None:
     return found if found is not None and b.chance() else _join(b)
 
 
-def _keep(b: Builder, value: Value) -> Value:
+def keep(b: Builder, value: Value) -> Value:
     b.values.append(value)
     return value
 
@@ -64,32 +64,32 @@ def _keep(b: Builder, value: Value) -> Value:
 def tokens(b: Builder) -> None:
     joined = _join(b)
     if joined is not None:
-        _keep(b, joined)
+        keep(b, joined)
 
 
 def token_layer(b: Builder) -> None:
     """A layer for each token, a residual, a normalization, or a cut."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None:
         return
     kind = b.below(5)
     if kind == 0:
         hidden = b.raw("Relu", [_linear(b, x, WIDTH)])[0]
-        _keep(b, _named(b.raw("Tanh", [b.raw("Add", [x.name, hidden])[0]])[0], *x.shape, bound=1.0))
+        keep(b, named(b.raw("Tanh", [b.raw("Add", [x.name, hidden])[0]])[0], *x.shape, bound=1.0))
     elif kind == 1 and b.setting.opset >= 17:
         scale, shift = b.weight([WIDTH]), b.weight([WIDTH])
-        _keep(b, _named(b.raw("LayerNormalization", [x.name, scale.name, shift.name], epsilon=0.1)[0], *x.shape))
+        keep(b, named(b.raw("LayerNormalization", [x.name, scale.name, shift.name], epsilon=0.1)[0], *x.shape))
     elif kind == 2:
         weight = b.weight([x.shape[1], WIDTH, WIDTH])
-        _keep(b, _named(b.raw("Einsum", [x.name, weight.name], equation="btd,tde->bte")[0], *x.shape, bound=400))
+        keep(b, named(b.raw("Einsum", [x.name, weight.name], equation="btd,tde->bte")[0], *x.shape, bound=400))
     elif kind == 3:
         picked = [b.below(x.shape[1].n) for _ in range(1 + b.below(4))]
         name = b.raw("Gather", [x.name, b.integers(*picked)], axis=1)[0]
-        _keep(b, _named(name, B, Size(len(picked)), Size(WIDTH)))
+        keep(b, named(name, B, Size(len(picked)), Size(WIDTH)))
     else:
         start = b.below(x.shape[1].n)
         cut = [b.integers(start), b.integers(x.shape[1].n), b.integers(1)]
-        _keep(b, _named(b.raw("Slice", [x.name, *cut])[0], B, Size(x.shape[1].n - start), Size(WIDTH)))
+        keep(b, named(b.raw("Slice", [x.name, *cut])[0], B, Size(x.shape[1].n - start), Size(WIDTH)))
 
 
 def _heads(b: Builder, value: str, count: int, turned: bool) -> str:
@@ -118,7 +118,7 @@ def _masked(b: Builder, scores: str, rows: int, columns: int) -> str:
 
 def attention(b: Builder) -> None:
     """Among all tokens, or of the tokens of one side to all of them."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None:
         return
     count = rows = x.shape[1].n
@@ -149,12 +149,12 @@ def attention(b: Builder) -> None:
     if back:
         mixed = b.raw("Transpose", [mixed], perm=[0, 2, 1, 3])[0]
         mixed = b.raw("Reshape", [mixed, b.integers(0, rows, WIDTH)])[0]
-    _keep(b, _named(b.raw("Tanh", [mixed])[0], B, Size(rows), Size(WIDTH), bound=1.0))
+    keep(b, named(b.raw("Tanh", [mixed])[0], B, Size(rows), Size(WIDTH), bound=1.0))
 
 
 def pairs(b: Builder) -> None:
     """Products of each pair of tokens."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None or x.shape[1].n < 2:
         return
     count = x.shape[1].n
@@ -170,7 +170,7 @@ def pairs(b: Builder) -> None:
         flat = b.raw("Flatten", [b.raw("MatMul", [x.name, turned])[0]], axis=1)[0]
         name = b.raw("Gather", [flat, b.integers(*(left * count + right))], axis=1)[0]
         size = len(left)
-    b.node("MatMul", [name, b.weight([size, 3])], _named("", B, Size(3), bound=1e4))
+    b.node("MatMul", [name, b.weight([size, 3])], named("", B, Size(3), bound=1e4))
 
 
 def experts(b: Builder) -> None:
@@ -179,10 +179,10 @@ def experts(b: Builder) -> None:
         return
     rows = [v for v in sides if v is not None]
     width = sum(v.shape[1].n for v in rows)
-    x = _named(b.raw("Concat", [v.name for v in rows], axis=1)[0], B, Size(width), bound=4.0)
+    x = named(b.raw("Concat", [v.name for v in rows], axis=1)[0], B, Size(width), bound=4.0)
     stack = b.raw("Einsum", [x.name, b.weight([3, width, 2]).name], equation="bd,edh->beh")[0]
     gate = b.raw("Softmax", [_linear(b, x, 3)], axis=1)[0]
-    b.node("Einsum", [gate, b.raw("Relu", [stack])[0]], _named("", B, Size(2), bound=200.0), equation="be,beh->bh")
+    b.node("Einsum", [gate, b.raw("Relu", [stack])[0]], named("", B, Size(2), bound=200.0), equation="be,beh->bh")
 
 
 def target_attention(b: Builder) -> None:
@@ -200,12 +200,12 @@ def target_attention(b: Builder) -> None:
     hidden = b.raw("Sigmoid", [b.raw("MatMul", [wide, b.weight([4 * WIDTH, 3]).name])[0]])[0]
     weights = b.raw("MatMul", [hidden, b.weight([3, 1]).name])[0]
     turned = b.raw("Transpose", [weights], perm=[0, 2, 1])[0]
-    _keep(b, _named(b.raw("MatMul", [turned, history])[0], B, ONE, Size(WIDTH)))
+    keep(b, named(b.raw("MatMul", [turned, history])[0], B, ONE, Size(WIDTH)))
 
 
 def mixing(b: Builder) -> None:
     """Pieces of all tokens form new tokens, some entries of which are set to zero."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None:
         return
     count = x.shape[1].n
@@ -215,25 +215,25 @@ def mixing(b: Builder) -> None:
     name = b.raw("Reshape", [turned, b.integers(0, HEADS, width)])[0]
     if b.chance():
         name = b.raw("Mul", [name, b.constant(b.rng.integers(0, 2, (HEADS, width)).astype(np.float32))])[0]
-    mixed = _named(name, B, Size(HEADS), Size(width))
-    _keep(b, _named(b.raw("Tanh", [_linear(b, mixed, WIDTH)])[0], B, Size(HEADS), Size(WIDTH), bound=1.0))
+    mixed = named(name, B, Size(HEADS), Size(width))
+    keep(b, named(b.raw("Tanh", [_linear(b, mixed, WIDTH)])[0], B, Size(HEADS), Size(WIDTH), bound=1.0))
 
 
 def outer_products(b: Builder) -> None:
     """Each field with each other one, and a convolution over all of them."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None or x.shape[1].n > 4:
         return
     count = x.shape[1].n
     outer = b.raw("Einsum", [x.name, x.name], equation="bhd,bfd->bhfd")[0]
     flat = b.raw("Reshape", [outer, b.integers(0, count * count, WIDTH)])[0]
     kernel = b.weight([3, count * count, 1]).name
-    _keep(b, _named(b.raw("Tanh", [b.raw("Conv", [flat, kernel])[0]])[0], B, Size(3), Size(WIDTH), bound=1.0))
+    keep(b, named(b.raw("Tanh", [b.raw("Conv", [flat, kernel])[0]])[0], B, Size(3), Size(WIDTH), bound=1.0))
 
 
 def spelled_attention(b: Builder) -> None:
     """Attention as products that are spelled letter by letter, in any order of the axes of the keys."""
-    x = _some_tokens(b)
+    x = some_tokens(b)
     if x is None:
         return
     rows = x.shape[1].n
@@ -245,7 +245,7 @@ def spelled_attention(b: Builder) -> None:
     weights = b.raw("Softmax", [_masked(b, scores, rows, rows)], axis=-1 if b.setting.opset >= 13 else 2)[0]
     operands, equation = b.pick([([weights, x.name], "bij,bjd->bid"), ([x.name, weights], "bjd,bij->bid")])
     mixed = b.raw("Einsum", operands, equation=equation)[0]
-    _keep(b, _named(b.raw("Tanh", [mixed])[0], B, Size(rows), Size(WIDTH), bound=1.0))
+    keep(b, named(b.raw("Tanh", [mixed])[0], B, Size(rows), Size(WIDTH), bound=1.0))
 
 
 def added_twice(b: Builder) -> None:
@@ -260,7 +260,7 @@ def added_twice(b: Builder) -> None:
     total = product
     for _ in range(1 + b.below(3)):
         total = b.raw("Add", b.pick([[total, item], [item, total], [total, shared], [total, total]]))[0]
-    _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(2), Size(WIDTH), bound=1.0))
+    keep(b, named(b.raw("Tanh", [total])[0], B, Size(2), Size(WIDTH), bound=1.0))
 
 
 def wide_norm(b: Builder) -> None:
@@ -275,7 +275,7 @@ def wide_norm(b: Builder) -> None:
     x = b.raw("Concat", parts, axis=1)[0]
     scale, shift = (b.weight([width]).name for _ in range(2))
     normal = b.raw("LayerNormalization", [x, scale, shift], axis=-1, epsilon=0.1)[0]
-    b.node("MatMul", [normal, b.weight([width, 3])], _named("", B, Size(3), bound=4.0 * math.sqrt(width) * width))
+    b.node("MatMul", [normal, b.weight([width, 3])], named("", B, Size(3), bound=4.0 * math.sqrt(width) * width))
 
 
 def asked_of_tokens(b: Builder) -> None:
@@ -300,7 +300,7 @@ def asked_of_tokens(b: Builder) -> None:
     if b.chance():
         joined = b.raw("Concat", [query, joined, tokens_], axis=2)[0]
         joined = b.raw("MatMul", [joined, b.weight([3 * WIDTH, WIDTH]).name])[0]
-    _keep(b, _named(b.raw("Tanh", [joined])[0], B, Size(count), Size(WIDTH), bound=1.0))
+    keep(b, named(b.raw("Tanh", [joined])[0], B, Size(count), Size(WIDTH), bound=1.0))
 
 
 def _features(b: Builder) -> tuple[str, int] | None:
@@ -327,7 +327,7 @@ def residual_blocks(b: Builder) -> None:
         x = b.raw("Add", b.pick([[x, added], [added, x]]))[0]
     heads = [b.raw("Gemm", [x, b.weight([width, 3]).name])[0] for _ in range(1 + b.below(3))]
     total = heads[0] if len(heads) == 1 else b.raw("Sum", [b.raw("Neg", [head])[0] for head in heads])[0]
-    _keep(b, _named(b.raw("Tanh", [total])[0], B, Size(3), bound=1.0))
+    keep(b, named(b.raw("Tanh", [total])[0], B, Size(3), bound=1.0))
 
 
 def cross_layers(b: Builder) -> None:
@@ -345,7 +345,7 @@ def cross_layers(b: Builder) -> None:
     beside = b.raw("Tanh", [b.raw("MatMul", [first, b.weight([width, 2]).name])[0]])[0]
     columns, more = b.pick([(x, 0), (b.raw("Concat", [beside, x], axis=1)[0], 2)])
     head = b.raw("Gemm", [columns, b.weight([width + more, 3]).name, b.weight([3]).name])[0]
-    _keep(b, _named(b.raw("Tanh", [head])[0], B, Size(3), bound=1.0))
+    keep(b, named(b.raw("Tanh", [head])[0], B, Size(3), bound=1.0))
 
 
 def normalised_layers(b: Builder) -> None:
@@ -366,7 +366,7 @@ def normalised_layers(b: Builder) -> None:
         made = b.raw("Gemm", [x, b.weight([width, 3]).name, *bias])[0]
         heads.append(b.raw(b.pick(["Tanh", "Relu"]), [normalised(made, 3) if b.chance() else made])[0])
     total = b.raw("Tanh", [b.raw("Sum", heads)[0]])[0]
-    _keep(b, _named(total, B, Size(3), bound=1.0))
+    keep(b, named(total, B, Size(3), bound=1.0))
 
 
 RANKERS: list[Block] = [

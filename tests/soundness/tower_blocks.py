@@ -1,0 +1,132 @@
+"""Building blocks of random models that lay tokens end to end, run layers on the rows, and take them apart again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.soundness.blocks import Block
+from tests.soundness.generate import B, Builder, Size
+from tests.soundness.ranker_blocks import HEADS, WIDTH, keep, named, some_tokens
+
+
+@dataclass
+class _Rows:
+    """Rows ``[B * count, width]``, a token each."""
+
+    name: str
+    count: int
+    width: int = WIDTH
+
+
+def tower(b: Builder) -> None:
+    """Layers on the tokens of all candidates as one batch; some of them mix rows, which no rule may overlook."""
+    x = some_tokens(b)
+    if x is None:
+        return
+    rows = _Rows(b.raw("Reshape", [x.name, b.integers(-1, WIDTH)])[0], x.shape[1].n)
+    for _ in range(1 + b.below(4)):
+        b.pick(LAYERS)(b, rows)
+        rows.name = b.raw("Tanh", [rows.name])[0]
+    if b.chance(4):
+        name = b.raw("Reshape", [rows.name, b.integers(-1, rows.count * rows.width)])[0]
+        keep(b, named(name, B, Size(rows.count * rows.width), bound=1.0))
+        return
+    name = b.raw("Reshape", [rows.name, b.integers(-1, rows.count, rows.width)])[0]
+    keep(b, named(name, B, Size(rows.count), Size(rows.width), bound=1.0))
+
+
+def _layer(b: Builder, rows: _Rows) -> None:
+    weight = b.weight([rows.width, WIDTH]).name
+    product = b.raw(b.pick(["MatMul", "Gemm"]), [rows.name, weight])[0]
+    rows.name, rows.width = b.raw("Add", [product, b.weight([WIDTH]).name])[0], WIDTH
+
+
+def _weighing(b: Builder, rows: _Rows) -> None:
+    rows.name = b.raw("Softmax", [rows.name], axis=1)[0]
+
+
+def _residual(b: Builder, rows: _Rows) -> None:
+    inner = b.raw("MatMul", [rows.name, b.weight([rows.width, rows.width]).name])[0]
+    rows.name = b.raw("Add", [rows.name, b.raw("Relu", [inner])[0]])[0]
+
+
+def _words(b: Builder, rows: _Rows) -> str:
+    """Each row as a few words of two numbers."""
+    return b.raw("Reshape", [rows.name, b.integers(-1, rows.width // 2, 2)])[0]
+
+
+def _pooled(b: Builder, rows: _Rows) -> None:
+    weights = b.raw("MatMul", [words := _words(b, rows), b.weight([2, 1]).name])[0]
+    weights = b.raw("Softmax", [weights], axis=-2 if b.setting.opset >= 13 else 1)[0]
+    turned = b.raw("Transpose", [weights], perm=[0, 2, 1])[0]
+    mixed = b.raw("MatMul", [turned, words])[0]
+    rows.name, rows.width = b.raw("Reshape", [mixed, b.integers(-1, 2)])[0], 2
+
+
+def _recurrent(b: Builder, rows: _Rows) -> None:
+    """The rows are the second axis of what a recurrence reads."""
+    op, gates = b.pick([("GRU", 3), ("LSTM", 4), ("RNN", 1)])
+    sequence = b.raw("Transpose", [_words(b, rows)], perm=[1, 0, 2])[0]
+    weights = [b.weight([1, gates * WIDTH, 2]).name, b.weight([1, gates * WIDTH, WIDTH]).name]
+    state = b.raw(op, [sequence, *weights], 2, hidden_size=WIDTH)[1]
+    rows.name, rows.width = b.raw("Reshape", [state, b.integers(-1, WIDTH)])[0], WIDTH
+
+
+def _convolved(b: Builder, rows: _Rows) -> None:
+    channels = b.raw("Transpose", [_words(b, rows)], perm=[0, 2, 1])[0]
+    made = b.raw("Conv", [channels, b.weight([WIDTH, 2, 1]).name])[0]
+    rows.name = b.raw("ReduceMax", [made], axes=[2], keepdims=0)[0] if b.setting.opset < 18 else made
+    if b.setting.opset >= 18:
+        rows.name = b.raw("ReduceMax", [made, b.integers(2)], keepdims=0)[0]
+    rows.width = WIDTH
+
+
+def _heads_first(b: Builder, rows: _Rows) -> None:
+    """Rows and heads on one axis, words in front of them, as attention in a layout of its own has it."""
+    first = b.raw("Transpose", [_words(b, rows)], perm=[1, 0, 2])[0]
+    count = rows.width // 2
+    apart = b.raw("Reshape", [first, b.integers(count, -1, 2 // HEADS)])[0]
+    left = b.raw("Transpose", [apart], perm=[1, 0, 2])[0]
+    right = b.raw("Transpose", [apart], perm=[1, 2, 0])[0]
+    mixed = b.raw("MatMul", [b.raw("Tanh", [b.raw("MatMul", [left, right])[0]])[0], left])[0]
+    back = b.raw("Reshape", [b.raw("Transpose", [mixed], perm=[1, 0, 2])[0], b.integers(-1, 2)])[0]
+    back = b.raw("Reshape", [b.raw("Relu", [back])[0], b.integers(count, -1, 2)])[0]
+    back = b.raw("Transpose", [back], perm=[1, 0, 2])[0]
+    rows.name = b.raw("Reshape", [back, b.integers(-1, rows.width)])[0]
+
+
+def _pairs(b: Builder, rows: _Rows) -> None:
+    """Two neighbouring tokens as one row."""
+    if rows.count % 2 == 0:
+        rows.count, rows.width = rows.count // 2, 2 * rows.width
+        rows.name = b.raw("Reshape", [rows.name, b.integers(-1, rows.width)])[0]
+        _layer(b, rows)
+
+
+def _halves(b: Builder, rows: _Rows) -> None:
+    """Each token as two rows."""
+    if rows.width % 4 == 0:
+        rows.count, rows.width = rows.count * 2, rows.width // 2
+        rows.name = b.raw("Reshape", [rows.name, b.integers(-1, rows.width)])[0]
+
+
+def _over_rows(b: Builder, rows: _Rows) -> None:
+    """What looks at other rows."""
+    kind = b.below(3)
+    if kind == 0 and b.setting.opset >= 13:
+        rows.name = b.raw("Softmax", [rows.name], axis=0)[0]
+    elif kind == 1:
+        rows.name = b.raw("CumSum", [rows.name, b.constant(np.array(0, np.int64), "c")])[0]
+    else:
+        turned = b.raw("Transpose", [rows.name], perm=[1, 0])[0]
+        alike = b.raw("Tanh", [b.raw("MatMul", [rows.name, turned])[0]])[0]
+        rows.name = b.raw("MatMul", [alike, rows.name])[0]
+
+
+LAYERS = [
+    *(_layer, _layer, _weighing, _residual, _pooled, _pooled, _recurrent, _convolved, _heads_first, _pairs, _halves),
+    _over_rows,
+]
+TOWERS: list[Block] = [tower]
