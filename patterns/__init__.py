@@ -25,6 +25,8 @@ from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
 from mari_onnx.patterns.concat_tokens import ConcatTokens
+from mari_onnx.patterns.concat_windows import ConcatWindows
+from mari_onnx.patterns.continued_recurrence import ContinuedRecurrence
 from mari_onnx.patterns.contracted_weight import ContractedWeight
 from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
@@ -48,6 +50,7 @@ from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
+from mari_onnx.patterns.padded_conv import PaddedConv
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.pick import Pick
@@ -83,6 +86,7 @@ RULES: tuple[Rule[Any], ...] = (
     Views(),
     Neutral(),
     ExactCasts(),
+    PaddedConv(),
     LateView(),
     ConcatOrder(),
     ConcatNested(),
@@ -123,6 +127,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatLayout(),
     ConcatRowwise(),
     ConcatReduce(),
+    ConcatWindows(),
+    ContinuedRecurrence(),
     ConcatScaler(),
     ConcatLayernorm(),
     ConcatGroupnorm(),

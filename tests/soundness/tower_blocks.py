@@ -1,4 +1,4 @@
-"""Building blocks of random models that lay tokens end to end, run layers on the rows, and take them apart again."""
+"""Building blocks of random models that lay tokens end to end, or read them one after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.soundness.blocks import Block
-from tests.soundness.generate import B, Builder, Size
+from tests.soundness.generate import ONE, B, Builder, Size
 from tests.soundness.ranker_blocks import HEADS, WIDTH, keep, named, some_tokens
 
 
@@ -125,8 +125,58 @@ def _over_rows(b: Builder, rows: _Rows) -> None:
         rows.name = b.raw("MatMul", [alike, rows.name])[0]
 
 
+def sequence(b: Builder) -> None:
+    """Tokens one after the other: a recurrence, or windows that slide over them; all of it is kept, or the last."""
+    x = some_tokens(b)
+    if x is None:
+        return
+    if b.chance():
+        name, count = _stepped(b, x.name), x.shape[1].n
+    else:
+        name, count = _windows(b, x.name, x.shape[1].n)
+    if count < 1:
+        return
+    tamed = b.raw("Tanh", [name])[0]
+    if b.chance():
+        keep(b, named(tamed, B, Size(count), Size(WIDTH), bound=1.0))
+    else:
+        keep(b, named(b.raw("Gather", [tamed, b.integers(count - 1)], axis=1)[0], B, ONE, Size(WIDTH), bound=1.0))
+
+
+def _stepped(b: Builder, x: str) -> str:
+    op, gates = b.pick([("GRU", 3), ("LSTM", 4), ("RNN", 1)])
+    weights = [b.weight([1, gates * WIDTH, WIDTH]).name for _ in range(2)]
+    turned = b.raw("Transpose", [x], perm=[1, 0, 2])[0]
+    made = b.raw(op, [turned, *weights], 2, hidden_size=WIDTH, direction=b.pick(["forward", "reverse"]))[0]
+    squeezed = b.raw("Reshape", [made, b.integers(0, -1, WIDTH)])[0]
+    return b.raw("Transpose", [squeezed], perm=[1, 0, 2])[0]
+
+
+def _windows(b: Builder, x: str, count: int) -> tuple[str, int]:
+    """What slides over the tokens, and how many there are afterwards; there may be none."""
+    kernel, stride, step = 1 + b.below(3), 1 + b.below(2), 1 + b.below(2)
+    pads = [b.below(kernel), b.below(kernel)]
+    pooling = b.chance(3)
+    step = 1 if pooling else step
+    left = (count + sum(pads) - (kernel - 1) * step - 1) // stride + 1
+    if left < 1:
+        return x, 0
+    channels = b.raw("Transpose", [x], perm=[0, 2, 1])[0]
+    if pooling:
+        made = b.raw(
+            b.pick(["MaxPool", "AveragePool"]), [channels], kernel_shape=[kernel], strides=[stride], pads=pads
+        )[0]
+    else:
+        if b.chance() and b.setting.opset >= 11:
+            channels = b.raw("Pad", [channels, b.integers(0, 0, pads[0], 0, 0, pads[1])])[0]
+            pads = [0, 0]
+        kernels = b.weight([WIDTH, WIDTH, kernel]).name
+        made = b.raw("Conv", [channels, kernels], strides=[stride], dilations=[step], pads=pads)[0]
+    return b.raw("Transpose", [made], perm=[0, 2, 1])[0], left
+
+
 LAYERS = [
     *(_layer, _layer, _weighing, _residual, _pooled, _pooled, _recurrent, _convolved, _heads_first, _pairs, _halves),
     _over_rows,
 ]
-TOWERS: list[Block] = [tower]
+TOWERS: list[Block] = [tower, sequence]
