@@ -70,6 +70,7 @@ from mari_onnx.patterns.scaled_sum import ScaledSum
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
+from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
@@ -128,6 +129,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatRowwise(),
     ConcatReduce(),
     ConcatWindows(),
+    SplitKernel(),
     ContinuedRecurrence(),
     ConcatScaler(),
     ConcatLayernorm(),

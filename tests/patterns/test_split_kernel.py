@@ -1,0 +1,72 @@
+"""conv([u, i], W) = conv(u, W_u) + conv(i, W_i)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.patterns.support import Outcome, apply
+
+RULE = "split-kernel"
+
+
+def kernels(outcome: Outcome) -> list[tuple[object, object]]:
+    """For each convolution, in order, its candidates and how many entries its kernel has."""
+    convs = outcome.of("Conv")
+    return [
+        (size if isinstance(size := outcome.size_of(n.output[0])[0], int) else "B", outcome.size_of(n.input[1])[2])
+        for n in convs
+    ]
+
+
+@pytest.mark.parametrize("bias", ["", ", b"])
+def test_a_filter_as_long_as_the_sequence(bias: str) -> None:
+    outcome = apply(
+        RULE,
+        f"""score (float[B,2,5] user, float[B,2,1] item, float[B,2,2] user_more) => (float[B,4,1] y)
+            <float[4,2,8] w, float[4] b> {{
+            x = Concat<axis = 2>(user, item, user_more)
+            y = Conv(x, w{bias})
+        }}""",
+    )
+    assert outcome.times == 1
+    assert sorted(kernels(outcome), key=str) == [("B", 1), (1, 7)]
+
+
+def test_over_all_fields_of_a_picture() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,1,5,3] user, float[B,1,2,3] item) => (float[B,4,1,3] y) <float[4,1,7,3] w> {
+            x = Concat<axis = 2>(user, item)
+            y = Conv<kernel_shape = [7, 3], pads = [0, 1, 0, 1]>(x, w)
+        }""",
+    )
+    assert outcome.times == 1
+    assert sorted(kernels(outcome), key=str) == [("B", 2), (1, 5)]
+
+
+def test_groups() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,2,5] user, float[B,2,2] item) => (float[B,4,1] y) {
+            x = Concat<axis = 2>(user, item)
+            y = Conv<group = 2>(x, w)
+        }""",
+        w=np.arange(28, dtype=np.float32).reshape(4, 1, 7) - 9,
+    )
+    assert outcome.times == 1
+
+
+@pytest.mark.parametrize(
+    ("attrs", "kernel"),
+    [("", 4), ("<pads = [1, 0]>", 7), ("<dilations = [2]>", 4), ("<strides = [7], pads = [0, 7]>", 7)],
+)
+def test_several_windows_or_padding(attrs: str, kernel: int) -> None:
+    outcome = apply(
+        RULE,
+        f"""score (float[B,2,5] user, float[B,2,2] item) => (float[B,4,N] y) <float[4,2,{kernel}] w> {{
+            x = Concat<axis = 2>(user, item)
+            y = Conv{attrs}(x, w)
+        }}""",
+    )
+    assert outcome.times == 0
