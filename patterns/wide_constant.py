@@ -22,10 +22,13 @@ import numpy as np
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Equal", "Less", "Greater"})
+EXTREMES = frozenset({"Max", "Min"})
+"""Of int64, ONNX Runtime 1.31 compares the lower halves alone where both operands have axes, not so with one number."""
 BIASED = frozenset({"MatMul", "Gemm", "Conv"})
 """Operators with which ONNX Runtime merges a bias behind them."""
 NORMALISED = frozenset({"Div", "Reciprocal", "Sqrt", "Conv"})
@@ -56,6 +59,8 @@ class WideConstant(Rule[Narrow]):
         weights = [k for k, v in enumerate(node.inputs) if at.is_weight(v)]
         shape, axis = at.fact(node.output).shape, at.fact(node.output).axis
         if len(weights) != 1 or not shape:
+            return None
+        if node.op in EXTREMES and at.fact(node.output).dtype not in FLOATS:
             return None
         own = at.fact(node.inputs[weights[0]]).shape or ()
         if math.prod(own) == 1:

@@ -55,6 +55,15 @@ def test_what_stays_as_it_is(line: str, declared: str) -> None:
     assert apply(RULE, text_of(line, declared=declared), s=np.array(2, np.float32)).times == 0
 
 
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_hashes_of_32_bits_keep_the_bounds_that_are_one_number(op: str) -> None:
+    """ONNX Runtime takes the lower halves of such ids for signed where both operands have axes."""
+    hashes = np.array([2**31 + 5, 2**32 - 1, 7, 3 * 2**30] * 4, np.int64).reshape(16, 1)
+    lines = f"r = Reshape(x, sizes) y = {op}(r, a)"
+    text = f"score (int64[B,1] item) => (int64[B,1] y) {{ x = Gather(table, item) {lines} }}"
+    assert apply(RULE, text, table=hashes, sizes=np.array([-1, 1]), a=np.array(999)).times == 0
+
+
 @pytest.mark.parametrize("declared", ["float a", "float[1] a", "float[1,1] a"])
 def test_one_number_has_the_rank_of_what_it_meets(declared: str) -> None:
     outcome = apply(RULE, text_of("y = Add(x, a)", item="float[B,3,1]", declared=declared))
