@@ -14,6 +14,7 @@ from mari_onnx.patterns.chosen_columns import ChosenColumns
 from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
+from mari_onnx.patterns.concat_expand import ConcatExpand
 from mari_onnx.patterns.concat_group import ConcatGroup
 from mari_onnx.patterns.concat_groupnorm import ConcatGroupnorm
 from mari_onnx.patterns.concat_layernorm import ConcatLayernorm
@@ -126,6 +127,7 @@ RULES: tuple[Rule[Any], ...] = (
     PartByPart(),
     ConcatElementwise(),
     ConcatLayout(),
+    ConcatExpand(),
     ConcatRowwise(),
     ConcatReduce(),
     ConcatWindows(),
