@@ -14,6 +14,7 @@ from mari_onnx.analysis import Analysis, InputSide
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.normalise import constant_values
 from mari_onnx.rewrite.lifting import BROADCAST_RULE
 from mari_onnx.rewrite.settle import settle_sizes
 from mari_onnx.rewrite.workspace import Workspace
@@ -42,8 +43,18 @@ def hoist(graph: Graph, analysis: Analysis) -> Workspace:
             workspace.lift(node)
     workspace.settle()
     settle_sizes(workspace)
+    _fold_rows(workspace)
     graph.commit()
     return workspace
+
+
+def _fold_rows(workspace: Workspace) -> None:
+    """Evaluates what was made for every candidate of constants and sizes alone, as masks are."""
+    for made in constant_values(workspace.graph).values():
+        node = workspace.graph.producer(next(iter(made)))
+        if node is not None and all(node.outputs) and not any(map(workspace.graph.is_pinned, node.outputs)):
+            workspace.replace(node, [workspace.weight(made[v]) for v in node.outputs])
+    workspace.settle()
 
 
 def _take_first_row(workspace: Workspace, name: str) -> None:

@@ -1,39 +1,56 @@
-"""Rows looked up one by one, as the lookup of rows that they are: PyTorch's exporter writes ``t[j]`` as a GatherND."""
+"""Rows looked up one by one, as the lookups of rows that they are: PyTorch's exporter writes both as a GatherND::
+
+t[j]                  Gather( t, j )
+h[arange(B), j]       GatherND( h, j ) for each row by itself
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from mari_onnx.analysis import Analysis
-from mari_onnx.ir.graph import Graph, Node, Weight
-from mari_onnx.normalise import rebuilt
+from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.positions import first_number, sizes
+from mari_onnx.replacement import Replacement, with_replacements
+
+ROW_BY_ROW = 12
+"""The operator set from which on a GatherND can do each row by itself."""
 
 
 def plain_lookups(graph: Graph, analysis: Analysis) -> Graph:
-    """Writes every GatherND whose indices have one number each as a Gather.
+    """Writes every GatherND whose indices have one number each, or begin with that of their row, as what it is.
 
     Returns:
         The graph itself where there is none.
     """
-    weights, nodes = dict(graph.weights), list[Node]()
-    for node in graph.sorted_nodes():
-        nodes += _plain(graph, node, weights) if _is_plain(node, analysis) else [node]
-    return rebuilt(graph, nodes, weights) if len(nodes) > len(graph) else graph
+    return with_replacements(graph, lambda made, node: _plain(graph, analysis, made, node))
 
 
-def _is_plain(node: Node, analysis: Analysis) -> bool:
+def _plain(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> list[Node]:
     if node.op != "GatherND" or node.domain or node.attrs.get("batch_dims", 0):
-        return False
+        return []
     shape = analysis.facts[node.inputs[1]].shape
-    return bool(shape and shape[-1] == 1) and analysis.facts[node.inputs[0]].shape is not None
+    if not shape or analysis.facts[node.inputs[0]].shape is None:
+        return []
+    return _by_number(graph, made, node) if shape[-1] == 1 else _by_row(graph, analysis, made, node)
 
 
-def _plain(graph: Graph, node: Node, weights: dict[str, Weight]) -> list[Node]:
-    numbers = graph.unique_name(f"{node.inputs[1]}/numbers")
+def _by_number(graph: Graph, made: Replacement, node: Node) -> list[Node]:
+    """A Gather, as each index has one number."""
+    data, index = node.inputs
     if graph.opset < 13:
-        squeeze = Node("Squeeze", (node.inputs[1],), (numbers,), {"axes": [-1]}, name=numbers)
+        numbers = made.call("Squeeze", [index], axes=[-1])
     else:
-        last = graph.unique_name("mari/last")
-        weights[last] = Weight.of(np.array([-1], np.int64))
-        squeeze = Node("Squeeze", (node.inputs[1], last), (numbers,), name=numbers)
-    return [squeeze, Node("Gather", (node.inputs[0], numbers), node.outputs, {"axis": 0}, name=node.name)]
+        numbers = made.call("Squeeze", [index, made.integers([-1])])
+    return made.ended("Gather", [data, numbers], {"axis": 0})
+
+
+def _by_row(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> list[Node]:
+    """A lookup in the row that the index stands in; nothing where the first of its numbers is not proven to be that."""
+    data, index = node.inputs
+    found, rows = first_number(graph, analysis, index), sizes(analysis, data)
+    if found is None or not rows or graph.opset < ROW_BY_ROW:
+        return []
+    first, others = found
+    if not first.is_along(0) or not first.covers(0, rows[0]):
+        return []
+    rest = others[0] if len(others) == 1 else made.call("Concat", others, axis=-1)
+    return made.ended("GatherND", [data, rest], {"batch_dims": 1})

@@ -102,6 +102,15 @@ def _without_beta(node: Node) -> Node:
 
 def fold_constants(graph: Graph) -> Graph:
     """Evaluates what depends on constants alone, all of it in one run of ONNX Runtime."""
+    folded = constant_values(graph)
+    if not folded:
+        return graph
+    weights = dict(graph.weights) | {name: Weight.of(array) for made in folded.values() for name, array in made.items()}
+    return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
+
+
+def constant_values(graph: Graph) -> dict[Node, dict[str, np.ndarray]]:
+    """What nodes make that depend on constants alone, by node and value; no larger than a constant may be."""
     constant = {n for n, w in graph.weights.items() if w.size <= FOLD_INPUT_LIMIT}
     foldable: list[Node] = []
     for node in graph.sorted_nodes():
@@ -109,18 +118,14 @@ def fold_constants(graph: Graph) -> Graph:
         if pure and not has_subgraph(node) and all(v in constant for v in node.reads):
             foldable.append(node)
             constant.update(o for o in node.outputs if o)
-    if not foldable:
-        return graph
-    values = _evaluated(graph, foldable)
-    weights, folded = dict(graph.weights), set()
-    for node in foldable:
-        outs = [o for o in node.outputs if o]
-        if all(isinstance(values.get(o), np.ndarray) and values[o].size <= FOLD_LIMIT for o in outs) and not any(
-            map(graph.is_output, outs)
-        ):
-            folded.add(node)
-            weights |= {o: Weight.of(values[o]) for o in outs}
-    return rebuilt(graph, [n for n in graph.nodes if n not in folded], weights)
+    values = _evaluated(graph, foldable) if foldable else {}
+    made = {node: {o: values.get(o) for o in node.outputs if o} for node in foldable}
+    return {
+        node: {name: array for name, array in arrays.items() if array is not None}
+        for node, arrays in made.items()
+        if all(isinstance(a, np.ndarray) and a.size <= FOLD_LIMIT for a in arrays.values())
+        and not any(map(graph.is_output, arrays))
+    }
 
 
 def has_subgraph(node: Node) -> bool:

@@ -83,6 +83,14 @@ def tuples(graph: Graph, analysis: Analysis, value: str) -> list[Positions] | No
     return None if any(p is None for p in found) else [p for p in found if p is not None]
 
 
+def first_number(graph: Graph, analysis: Analysis, value: str) -> tuple[Positions, tuple[str, ...]] | None:
+    """The same for the first number of an index whose last axis holds several, and the values with the others."""
+    shape = sizes(analysis, value)
+    parts = _joined(graph.producer(value), value, shape) if shape else ()
+    found = _without_last(positions(graph, analysis, parts[0])) if len(parts) > 1 else None
+    return None if found is None else (found, parts[1:])
+
+
 def _known(graph: Graph, analysis: Analysis, value: str) -> np.ndarray | None:
     """All entries of an index, where they are known."""
     weight = graph.weights.get(value)

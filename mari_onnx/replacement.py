@@ -40,10 +40,10 @@ class Replacement:
         """The same, of the type of sizes and indices."""
         return self.constant(np.array(numbers, np.int64))
 
-    def call(self, op: str, inputs: Sequence[str]) -> str:
+    def call(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
         """The one output of an operator."""
         name = self._graph.unique_name(f"{self._node.output}/{op.lower()}")
-        self._nodes.append(Node(op, tuple(inputs), (name,), name=name))
+        self._nodes.append(Node(op, tuple(inputs), (name,), attrs, name=name))
         return name
 
     def ended(self, op: str, inputs: Sequence[str], attrs: dict[str, Any]) -> list[Node]:

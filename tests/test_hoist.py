@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.patterns.support import BATCHES, Outcome, apply, sides_of
@@ -130,6 +131,21 @@ def test_what_works_along_the_candidates_sees_all_of_them(text: str) -> None:
     declared = {"zero": np.array([0]), "one": np.array([1]), "axis": np.array(0)}
     used = {name: array for name, array in declared.items() if f"{name})" in text or f"{name}," in text}
     hoisted(text, exact="Softmax" not in text, **used)
+
+
+def test_what_is_made_of_constants_for_every_candidate_is_a_constant() -> None:
+    """Masks are made of positions that were repeated as often as there are candidates."""
+    outcome = hoisted("""score (float[B,3] user, float[B,3] item) => (float[B,3] y) {
+        whole = Shape(item)
+        steps = Constant<value_floats = [1.0, 2.0, 3.0]>()
+        rows = Expand(steps, whole)
+        last = Constant<value_int = 1>()
+        sums = CumSum(rows, last)
+        both = Add(item, user)
+        y = Mul(both, sums)
+    }""")
+    assert not outcome.of("CumSum")
+    assert [6.0] in [onnx.numpy_helper.to_array(t).ravel()[-1:].tolist() for t in outcome.result.graph.initializer]
 
 
 def test_values_that_only_a_subgraph_reads() -> None:

@@ -1,4 +1,4 @@
-"""A GatherND with one number for each row is a Gather before anything else is done."""
+"""A GatherND with one number for each row is a Gather before anything else is done, or one for each row by itself."""
 
 from __future__ import annotations
 
@@ -43,3 +43,42 @@ def test_other_lookups_stay(text: str) -> None:
     used = {"table": TABLE} if "table" in text else {}
     assert "GatherND" in operators(text, **used)
     assert_right(parse(text, **used))
+
+
+LAST = """g (float[B,5,3] u, int64[B,1] user_last, float[B,3] i) => (float[B,3] y) {{
+    whole = Shape(u) zero = Constant<value_int = 0>() one = Constant<value_int = 1>()
+    count = Gather(whole, zero)
+    rows = Range({start}, count, one)
+    last = Constant<value_ints = [1]>()
+    first = Unsqueeze(rows, last)
+    index = Concat<axis = -1>({order})
+    h = GatherND(u, index)
+    y = Mul(h, i) }}"""
+
+
+def test_the_last_step_of_each_history() -> None:
+    text = LAST.format(start="zero", order="first, user_last")
+    assert [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node) and n.op == "GatherND"] == [
+        {"batch_dims": 1}
+    ]
+    assert_right(parse(text))
+
+
+def test_two_numbers_behind_that_of_the_row() -> None:
+    text = """g (float[B,5,3] u, int64[B,1] user_last, float[B,1] i) => (float[B] y, float[B,1] z) {
+        whole = Shape(u) zero = Constant<value_int = 0>() one = Constant<value_int = 1>()
+        count = Gather(whole, zero)
+        rows = Range(zero, count, one)
+        last = Constant<value_ints = [1]>()
+        first = Unsqueeze(rows, last)
+        index = Concat<axis = 1>(first, user_last, user_last)
+        y = GatherND(u, index)
+        z = Neg(i) }"""
+    assert {"batch_dims": 1} in [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node)]
+    assert_right(parse(text))
+
+
+def test_rows_in_another_order() -> None:
+    text = LAST.format(start="zero", order="user_last, first").replace("float[B,5,3] u", "float[5,B,3] u")
+    text = text.replace("count = Gather(whole, zero)", "count = Gather(whole, one)")
+    assert {"batch_dims": 1} not in [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node)]

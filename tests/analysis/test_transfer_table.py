@@ -17,7 +17,7 @@ ANSWERED_BY_THE_ANALYSIS = {"Shape", "Size", "Constant"}
 
 OPAQUE = set(
     """
-    AffineGrid BlackmanWindow CenterCropPad Col2Im ConcatFromSequence DFT DeformConv EyeLike FlexAttention
+    AffineGrid BlackmanWindow CenterCropPad Col2Im ConcatFromSequence DeformConv EyeLike FlexAttention
     HammingWindow HannWindow If ImageDecoder Loop MaxRoiPool MaxUnpool MelWeightMatrix NegativeLogLikelihoodLoss
     NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement Resize RoiAlign STFT Scan Scatter ScatterND
     SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap

@@ -86,6 +86,19 @@ def cumulative(call: Call) -> Claim:
     return call.moved(axis)
 
 
+def fourier(call: Call) -> Claim:
+    """DFT: its axis is an attribute before opset 20, an input from then on."""
+    axis, given = call.axis(0), call.integers(2) if len(call.inputs) > 2 and call.inputs[2] is not None else (-2,)
+    if axis is None or call.fact(0).shape is None:
+        return call.opaque(UNKNOWN_RANK)
+    along = (int(call.attr("axis", 1)),) if call.opset < 20 else given
+    if along is None or len(along) != 1:
+        return call.opaque("its axis is not constant")
+    if axis.index in (call.positive(along[0]), (call.fact(0).rank or 0) - 1):
+        return call.opaque("transforms the candidates")
+    return call.only([0], "a length") or call.moved(axis)
+
+
 def layer_normalization(call: Call) -> Claim:
     axis = call.axis(0)
     if axis is None or call.fact(0).shape is None:
@@ -162,6 +175,7 @@ TABLE: Table = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
     "CumSum": cumulative,
     "CumProd": cumulative,
+    "DFT": fourier,
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), layer_normalization),
     "BatchNormalization": batch_normalization,
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LRN"), sample_normalization),

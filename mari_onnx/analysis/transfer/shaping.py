@@ -33,6 +33,7 @@ SIZING: dict[str, tuple[int, ...]] = {
     "Split": (1,),
     "TopK": (1,),
     "OneHot": (1,),
+    "DFT": (1,),
 }
 """Inputs whose entries decide how large an output is."""
 
