@@ -49,8 +49,7 @@ def check_target(args: argparse.Namespace, option: str = "json") -> None:
     files = [getattr(args, name, None) for name in FILES]
     if path.absolute() in {Path(f).absolute() for f in files if f} or _is_something_else(path, option):
         raise UsageError(
-            f"--{option} {target}: that is another file, which would be overwritten; an option takes the word behind "
-            f"it, so say --{option}=FILE, or remove the file"
+            f"--{option} {target}: that is another file, which would be overwritten; name a new one, or remove it first"
         )
     if path.is_dir():
         raise UsageError(f"--{option} {target}: it is a directory, name a file in it")

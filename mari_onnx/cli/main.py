@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from mari_onnx.cli.arguments import spare_word_hint
 from mari_onnx.cli.parser import make_parser
 from mari_onnx.errors import MariError
 
@@ -34,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, unknown = parser.parse_known_args(argv)
         if unknown:
-            named = getattr(args, "user", None) or getattr(args, "item", None)
-            hint = "; several inputs go with commas: --user a,b" if named else ""
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{spare_word_hint(args)}")
     except SystemExit as left:  # --help, --version, or wrong usage, which argparse has explained
         return left.code if isinstance(left.code, int) else 0
     if args.verb is None:

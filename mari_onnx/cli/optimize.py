@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mari_onnx.cli.arguments import spare_word_hint
 from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
 def _target(args: argparse.Namespace) -> str:
     given = [name for name in (args.output, args.output_option) if name is not None]
     if len(given) != 1:
-        raise UsageError("name one file to write: mari-onnx optimize IN OUT" + (", or -o OUT" if given else ""))
+        said = f", or -o OUT; '{given[0]}' and '{given[1]}' are two{spare_word_hint(args)}" if given else ""
+        raise UsageError(f"name one file to write: mari-onnx optimize IN OUT{said}")
     return str(given[0])
 
 

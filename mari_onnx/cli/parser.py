@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from mari_onnx import __version__
+from mari_onnx.cli.arguments import Help, Parser
 
 EXIT = "exit status: 0 done; 1 verification failed, nothing written; 2 usage, or a file or model that cannot be used"
 
@@ -87,11 +88,11 @@ example:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of ``mari-onnx``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mari-onnx",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mari-onnx {__version__}")
@@ -109,7 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
             allow_abbrev=False,
         )
         fill(verb)
@@ -125,8 +126,7 @@ def _optimize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tune",
         nargs="?",
-        type=_list(_at_least_1),
-        const=(),
+        type=_sizes,
         metavar="B[,B]",
         help="time alternatives as well and take the fastest, at these numbers of candidates (default: that of "
         "--candidates) nowhere slower than IN if there is one; takes up to a minute",
@@ -286,7 +286,11 @@ def _reporting(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def _json(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="write a JSON document, to standard output if - or absent"
+        "--json",
+        nargs="?",
+        type=_document,
+        metavar="FILE",
+        help="write a JSON document, to standard output if - or absent; a FILE that does not end in .json needs the =",
     )
 
 
@@ -324,6 +328,17 @@ def _list(one: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
     return read
 
 
+def _sizes(text: str) -> tuple[int, ...]:
+    """Those of ``--tune``; none where it stands alone."""
+    return _list(_at_least_1)(text) if text else ()
+
+
+def _document(text: str) -> str:
+    """The file of ``--json``; standard output where it stands alone."""
+    return text or "-"
+
+
+_sizes.__name__ = "list of numbers"
 _at_least_1.__name__ = "number"
 _tolerance.__name__ = "number"
 _seconds.__name__ = "number"

@@ -322,11 +322,10 @@ def test_a_constant_whose_bytes_do_not_fill_its_shape(refused, tmp_path, out):
 
 @pytest.mark.parametrize("verb", ["optimize", "explain", "verify", "bench"])
 def test_a_document_does_not_overwrite_a_model(verb, cli, model, out):
-    """An option takes the word behind it."""
     out.write_bytes(model.read_bytes())
     before = model.read_bytes()
     others = {"optimize": [out], "explain": [], "verify": [out], "bench": []}[verb]
-    done = cli(verb, model, *others, "--json", model, *(["--overwrite"] if verb == "optimize" else []))
+    done = cli(verb, model, *others, f"--json={model}", *(["--overwrite"] if verb == "optimize" else []))
     assert done.status == 2
     assert "would be overwritten" in done.err
     assert model.read_bytes() == out.read_bytes() == before
@@ -335,8 +334,8 @@ def test_a_document_does_not_overwrite_a_model(verb, cli, model, out):
 def test_a_document_does_not_overwrite_what_is_no_document(cli, model, tmp_path):
     other = tmp_path / "notes.txt"
     other.write_text("mine")
-    assert cli("explain", model, "--user", "user_x", "--json", other).status == 2
+    assert cli("explain", model, "--user", "user_x", f"--json={other}").status == 2
     assert other.read_text() == "mine"
     other.write_text("{}")
-    assert cli("explain", model, "--user", "user_x", "--json", other).status == 0
+    assert cli("explain", model, "--user", "user_x", f"--json={other}").status == 0
     assert other.read_text().startswith("{\n")

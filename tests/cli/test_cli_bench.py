@@ -98,7 +98,7 @@ def test_files_that_cannot_be_written_are_refused_before_any_work(refused, model
     monkeypatch.setattr("mari_onnx.benchmark.plot.find_spec", lambda name: object())
     nowhere = tmp_path / "nowhere" / "a.svg"
     assert "its folder does not exist" in refused("bench", model, "--plot", nowhere)
-    assert "its folder does not exist" in refused("bench", model, "--json", nowhere)
+    assert "its folder does not exist" in refused("bench", model, f"--json={nowhere}")
     assert "a plot is a .png or .svg file" in refused("bench", model, "--plot", tmp_path / "a.txt")
     monkeypatch.setattr("mari_onnx.benchmark.plot.find_spec", lambda name: None)
     assert "pip install 'mari-onnx[plot]'" in refused("bench", model, "--plot", tmp_path / "a.svg")

@@ -93,6 +93,69 @@ def test_inputs_without_commas_are_told_of_them(cli):
     assert "commas" not in cli("explain", "in.onnx", "b").err
 
 
+@pytest.mark.parametrize(
+    ("words", "document", "sizes"),
+    [
+        ("--json in.onnx out.onnx", "-", None),
+        ("in.onnx --json out.onnx", "-", None),
+        ("in.onnx out.onnx --json", "-", None),
+        ("--json - in.onnx out.onnx", "-", None),
+        ("--json told.json in.onnx out.onnx", "told.json", None),
+        ("in.onnx out.onnx --json=told", "told", None),
+        ("--tune in.onnx out.onnx", None, ()),
+        ("in.onnx --tune out.onnx", None, ()),
+        ("in.onnx out.onnx --tune", None, ()),
+        ("--tune 1,64 in.onnx out.onnx", None, (1, 64)),
+        ("in.onnx out.onnx --tune=8", None, (8,)),
+        ("--tune --json in.onnx out.onnx", "-", ()),
+        ("--json --tune 8 -- in.onnx out.onnx", "-", (8,)),
+    ],
+)
+def test_an_option_that_goes_without_a_value_takes_no_model(words, document, sizes):
+    args = make_parser().parse_args(["optimize", *words.split()])
+    assert (args.input, args.output, args.json, args.tune) == ("in.onnx", "out.onnx", document, sizes)
+
+
+@pytest.mark.parametrize("words", ["in.onnx --user u out.onnx", "--user u in.onnx out.onnx", "in.onnx -v out.onnx -q"])
+def test_models_may_stand_anywhere(words):
+    args = make_parser().parse_args(["optimize", *words.split()])
+    assert (args.input, args.output) == ("in.onnx", "out.onnx")
+
+
+def test_words_behind_two_dashes_are_no_options():
+    args = make_parser().parse_args(["optimize", "--", "--json", "a.json"])
+    assert (args.input, args.output, args.json) == ("--json", "a.json", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            "in.onnx out.onnx --json told.txt",
+            "unrecognized arguments: told.txt; a document goes to a file with --json=FILE",
+        ),
+        ("in.onnx out.onnx --tune all", "unrecognized arguments: all; numbers of candidates go as in --tune=1,64,512"),
+        (
+            "in.onnx told -o out.onnx --json",
+            "'told' and 'out.onnx' are two; a document goes to a file with --json=FILE",
+        ),
+        ("in.onnx --user a b", "unrecognized arguments: b; several inputs go with commas: --user a,b"),
+        ("in.onnx --json", "name one file to write: mari-onnx optimize IN OUT"),
+    ],
+)
+def test_a_word_left_over_is_told_what_it_may_have_been(cli, tmp_path, monkeypatch, words, hint):
+    monkeypatch.chdir(tmp_path)
+    done = cli("optimize", *words.split())
+    assert done.status == 2
+    assert done.err.rstrip().endswith(hint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_optional_values_with_the_sign_that_they_can_always_have(cli):
+    assert "[--json[=FILE]]" in cli("explain", "--help").out
+    assert "--tune[=B[,B]]" in cli("optimize", "--help").out
+
+
 def test_every_option_says_what_it_does():
     (verbs,) = (a for a in make_parser()._actions if hasattr(a, "choices") and a.choices)
     for name, parser in verbs.choices.items():
