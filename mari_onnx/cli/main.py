@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from types import FrameType
 
 from mari_onnx.cli.arguments import spare_word_hint
 from mari_onnx.cli.parser import make_parser
+from mari_onnx.cli.streams import streams
 from mari_onnx.errors import MariError
 
 USAGE = 2
@@ -31,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 verification failed, 2 usage or unusable model, 70 a bug, 130 interrupted.
     """
+    with streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     try:
         args, unknown = parser.parse_known_args(argv)
@@ -48,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(args: argparse.Namespace) -> int:
     try:
         verb = importlib.import_module(f"mari_onnx.cli.{args.verb}")
-        return int(verb.run(args))
+        status = int(verb.run(args))
+        sys.stdout.flush()
+        return status
     except MariError as error:
         _say(str(error))
         _tell_json(args, str(error), error.exit_status)
@@ -56,9 +63,6 @@ def _guarded(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the result has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MemoryError:
         _say("there is not enough memory for this model")
         return USAGE
