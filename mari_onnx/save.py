@@ -254,7 +254,8 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove_temporary()
+        with _uninterrupted():
+            self._remove_temporary()
 
 
 def _check_place(path: Path, shown: str) -> None:
@@ -276,7 +277,7 @@ def _is_same_data(source: Path, target: Path) -> bool:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Renaming the files of one result is not to be left half-way by Ctrl-C."""
+    """Renaming the files of one result, or removing them, is not to be left half-way by Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -331,6 +331,25 @@ def test_a_signal_leaves_nothing_behind(source, out, number):
     assert files(out.parent) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_second_signal_leaves_nothing_behind_either(source, out, monkeypatch):
+    unlink = Path.unlink
+
+    def impatient(path: Path, missing_ok: bool = False) -> None:
+        if ".tmp" in path.name:
+            signal.raise_signal(signal.SIGINT)
+        unlink(path, missing_ok=missing_ok)
+
+    loaded = load_model(source)
+    output = Output(out, loaded)
+    output.stage(loaded.model)
+    assert any(".tmp" in name for name in files(out.parent))
+    monkeypatch.setattr(Path, "unlink", impatient)
+    with pytest.raises(KeyboardInterrupt), output:
+        pass
+    assert files(out.parent) == []
+
+
 class TestCopies:
     def test_holes_are_not_written(self, tmp_path):
         source = tmp_path / "source"

@@ -32,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 verification failed, 2 usage or unusable model, 70 a bug, 130 interrupted.
     """
     with streams():
-        return _main(argv)
+        try:
+            return _main(argv)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            return INTERRUPTED
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -60,9 +64,6 @@ def _guarded(args: argparse.Namespace) -> int:
         _say(str(error))
         _tell_json(args, str(error), error.exit_status)
         return error.exit_status
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
     except MemoryError:
         _say("there is not enough memory for this model")
         return USAGE

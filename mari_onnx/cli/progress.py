@@ -1,4 +1,4 @@
-"""Which stage a command is in: a live line on a terminal, one line per stage elsewhere."""
+"""Which stage a command is in: a live line on a terminal, one line for each new stage elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stages:
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._stage = ""
+        self._told: set[str] = set()
         self._live: Any = None
 
     def __call__(self, text: str) -> None:
@@ -42,9 +42,9 @@ class Stages:
         label = STAGES.get(stage, stage)
         if self._live is not None:
             self._live.update(f"{label}: {detail}" if detail else label)
-        elif stage != self._stage:
+        elif stage not in self._told:
             print(f"mari-onnx: {label}", file=sys.stderr, flush=True)
-        self._stage = stage
+        self._told.add(stage)
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 import mari_onnx
+from mari_onnx.cli.progress import STAGES, Stages
 from tests import rankers
 
 QUICK = ("--no-benchmark", "--seeds", "1")
@@ -195,12 +196,29 @@ def test_a_bug_shows_a_traceback_and_asks_for_a_report(cli, model, out, monkeypa
     assert list(out.parent.iterdir()) == []
 
 
+def test_a_stage_is_told_once_where_there_is_no_terminal(capsys):
+    """However often the rules start over, to compare alternatives."""
+    with Stages() as tell:
+        for stage in ("hoist", "rewrite: 1 of 2 nodes", "rewrite: 2 of 2 nodes", "hoist", "rewrite"):
+            tell(stage)
+    assert capsys.readouterr().err == f"mari-onnx: {STAGES['hoist']}\nmari-onnx: {STAGES['rewrite']}\n"
+
+
 def test_an_interrupt_is_no_bug(cli, model, out, monkeypatch):
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mari_onnx.cli.optimize.optimize", interrupt)
     done = cli("optimize", model, out, "--user", "user_x", *QUICK)
+    assert (done.status, done.messages) == (130, ["mari-onnx: interrupted"])
+
+
+def test_an_interrupt_before_the_work_is_no_bug_either(cli, monkeypatch):
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mari_onnx.cli.arguments.Parser.parse_known_args", interrupt)
+    done = cli("rules")
     assert (done.status, done.messages) == (130, ["mari-onnx: interrupted"])
 
 
