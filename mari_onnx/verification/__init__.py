@@ -9,7 +9,7 @@ from __future__ import annotations
 from mari_onnx.verification.compare import Difference, Tolerance, compare_arrays, max_error, ranking_kept
 from mari_onnx.verification.feeds import FeedPlan, Feeds, draw_feeds, plan_feeds
 from mari_onnx.verification.ranges import InputRange, derive_ranges
-from mari_onnx.verification.report import Float64Error, OutputReport, VerifyReport
+from mari_onnx.verification.report import Float64Error, OutputReport, VerifyReport, require
 from mari_onnx.verification.sessions import RunError, Session, open_session
 from mari_onnx.verification.signature import (
     InputInfo,
@@ -22,7 +22,7 @@ from mari_onnx.verification.signature import (
     stated_axes,
 )
 from mari_onnx.verification.source import ModelLike, ModelSource, open_source
-from mari_onnx.verification.verifier import require, verify
+from mari_onnx.verification.verifier import verify
 
 __all__ = [
     "Difference",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from mari_onnx.errors import VerificationError
 from mari_onnx.verification.compare import Comparison
 
 
@@ -155,3 +156,16 @@ def _output_json(output: OutputReport) -> dict[str, Any]:
 
 def _plain(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
+
+
+def require(report: VerifyReport) -> None:
+    """Turns a failed report into an error, for callers that want one.
+
+    Args:
+        report: the report.
+
+    Raises:
+        VerificationError: the models differ.
+    """
+    if not report.passed:
+        raise VerificationError(report.summary())

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from mari_onnx.errors import ModelError, UsageError, VerificationError
+from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
+from mari_onnx.verification.order import check_order, doubt
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
@@ -100,11 +101,12 @@ def verify(
 
     Raises:
         ModelError: a model cannot be read or loaded, or the original runs on nothing that can be drawn.
-        UsageError: a user input, batch or sample does not fit the original.
+        UsageError: a user input, batch or sample does not fit the original, or that is the second model.
     """
     if seeds < 1 or not batches or min(batches) < 1:
         raise UsageError("verification needs at least one seed and one batch, and batches of 1 or more")
     source, other = open_source(original, "original model"), open_source(optimized, "optimized model", folder)
+    check_order(source, other)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, user_inputs)
     pair = _Pair(
@@ -134,6 +136,7 @@ def verify(
     reports = tuple(state.reports.values())
     _note_drift(state)
     passed = all(report.mismatch is None for report in reports)
+    state.note("" if passed else doubt(source, other))
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
 
 
@@ -384,16 +387,3 @@ def _noise(pair: _Pair, state: _State) -> Mapping[str, float]:
                 if name in truth
             }
     return state.noise
-
-
-def require(report: VerifyReport) -> None:
-    """Turns a failed report into an error, for callers that want one.
-
-    Args:
-        report: the report.
-
-    Raises:
-        VerificationError: the models differ.
-    """
-    if not report.passed:
-        raise VerificationError(report.summary())

@@ -62,3 +62,33 @@ def test_what_cannot_be_read_is_status_2(refused, model, tmp_path):
 
 def test_an_unknown_user_input(refused, model, result):
     assert "'nobody'" in refused("verify", model, result, "--user", "nobody")
+
+
+def test_models_the_other_way_round(refused, model, result):
+    for verb in (["verify"], ["bench", "--candidates", "2"]):
+        message = refused(*verb, result, model)
+        assert "the models are the other way round" in message
+        assert "as its input 'user_x' shows" in message
+        assert message.endswith("name the original first")
+
+
+def test_a_stacked_input_tells_the_other_way_round_as_well(cli, refused, tmp_path, out):
+    body = "g (float[B,8] X) => (float[B,4] score) { h = Gemm(X, w) score = Relu(h) }"
+    source = rankers.save(rankers.text(body, w=(8, 4)), tmp_path / "stacked.onnx")
+    assert cli("optimize", source, out, "--user", "X[:, 0:6]", "--no-benchmark", "-q").status == 0
+    assert cli("verify", source, out).status == 0
+    assert "as its input 'X_user' shows" in refused("verify", out, source)
+
+
+def test_the_other_way_round_is_told_where_inputs_keep_their_rows(cli, model, out):
+    assert cli("optimize", model, out, "--user", "user_x", "--keep-signature", "--no-benchmark", "-q").status == 0
+    done = cli("verify", out, model)
+    assert done.status == 1
+    assert any("the original has to be named first" in line for line in done.messages)
+    assert cli("verify", model, out).messages == []
+
+
+def test_what_a_tool_made_of_a_result_may_be_compared_with_it(cli, result, tmp_path):
+    other = onnx.load(result)
+    del other.metadata_props[:]
+    assert cli("verify", result, rankers.save(other, tmp_path / "other.onnx")).status == 0
