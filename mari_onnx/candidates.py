@@ -140,4 +140,9 @@ def shape_text(graph: Graph, name: str) -> str:
 
 def listed_inputs(graph: Graph) -> str:
     """All inputs with their sizes, for messages."""
-    return ", ".join(f"{name} {shape_text(graph, name)}" for name in graph.inputs)
+    return ", ".join(f"{_shown(name)} {shape_text(graph, name)}" for name in graph.inputs)
+
+
+def _shown(name: str) -> str:
+    """In quotes where it would not be seen where the name begins and ends."""
+    return f"'{name}'" if "," in name or any(c.isspace() for c in name) else name

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from mari_onnx.errors import UsageError
 
 _COLUMNS = re.compile(r"^(?P<name>.+?)\[\s*:\s*,(?P<columns>[^\]]*)\]$")
+_BETWEEN = re.compile(r",(?![^\[\]]*\])")
+"""Commas within brackets separate columns."""
 _RANGE = re.compile(r"^(?P<start>-?\d+)?\s*:\s*(?P<stop>-?\d+)?$")
 
 
@@ -24,6 +28,44 @@ class InputSpec:
     pattern: str
     columns: str | None
     text: str
+
+
+def parse_specs(texts: Iterable[str], names: Sequence[str]) -> Iterator[InputSpec]:
+    """Reads what was typed: one specification, or several with commas between them.
+
+    Args:
+        texts: One text for each time that the option was given.
+        names: The inputs there are. One of these names is that input, whatever is in it.
+
+    Raises:
+        UsageError: As :func:`parse_spec` raises.
+    """
+    given = [texts] if isinstance(texts, str) else [*texts] if isinstance(texts, Iterable) else [texts]
+    strange = [text for text in given if not isinstance(text, str)]
+    if strange:
+        raise UsageError(f"inputs are named by strings, as in ['user_*', 'X[:, 0:12]'], not by {strange[0]!r}")
+    for text in given:
+        for part in _parts(text, names):
+            yield InputSpec(part, None, part) if part in names else parse_spec(part)
+
+
+def _parts(text: str, names: Sequence[str]) -> Iterator[str]:
+    """Cuts at commas that are no part of a name."""
+    rest = _BETWEEN.split(text)
+    while rest:
+        # Most parts first, so that the name `a,b` is not taken for the names `a` and `b`.
+        ends = (end for end in range(len(rest), 1, -1) if ",".join(rest[:end]) in names)
+        end = next(ends, 1)
+        yield ",".join(rest[:end])
+        del rest[:end]
+
+
+def matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The input of that name, or those that match it as a glob; spaces around their names need not be typed."""
+    if pattern in names:
+        return [pattern]
+    same = [name for name in names if name.strip() == pattern]
+    return same or [name for name in names if fnmatchcase(name.strip(), pattern)]
 
 
 def parse_spec(text: str) -> InputSpec:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.candidates import (
@@ -21,10 +20,11 @@ from mari_onnx.candidates import (
     rows_of,
     shape_text,
 )
-from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
+from mari_onnx.columns import InputSpec, column_numbers, columns_text, matching, parse_spec, parse_specs
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
 
+GLOB = "*?["
 METADATA_USER = "mari.user_inputs"
 METADATA_STACKED = "mari.stacked_inputs"
 
@@ -63,7 +63,7 @@ def choose_inputs(graph: Graph, user: Sequence[str] | None = None, item: Sequenc
 
     Args:
         graph: The graph.
-        user: Names, globs, or columns (``X[:, 0:12,20]``) of user-side inputs.
+        user: Names, globs, or columns (``X[:, 0:12,20]``) of user-side inputs, or several with commas between them.
         item: The same for item-side inputs. With only these given, every other input is user-side.
 
     Raises:
@@ -87,7 +87,7 @@ def _said(graph: Graph, user: Sequence[str], item: Sequence[str]) -> Found:
     sides: Sides = {}
     columns: dict[tuple[str, InputSide], set[int]] = {}
     for side, texts in ((InputSide.USER, user), (InputSide.ITEM, item)):
-        for spec in map(parse_spec, texts):
+        for spec in parse_specs(texts, list(graph.inputs)):
             for name in _matching(graph, spec):
                 if spec.columns is not None:
                     chosen = column_numbers(spec, _width(graph, name, spec))
@@ -130,13 +130,13 @@ def _stack(
 
 def _matching(graph: Graph, spec: InputSpec) -> list[str]:
     names = list(graph.inputs)
-    if spec.pattern in graph.inputs:
-        return [spec.pattern]
-    found = [n for n in names if fnmatchcase(n, spec.pattern)]
+    found = matching(spec.pattern, names)
     if found:
         return found
-    if any(c in spec.pattern for c in "*?["):
-        raise UsageError(f"no input matches '{spec.pattern}'; the inputs are {listed_inputs(graph)}")
+    if any(c in spec.pattern for c in GLOB):
+        literal = any(c in name for name in names for c in GLOB)
+        hint = "; what is no glob in a name goes in brackets: [[], [*], [?]" if literal else ""
+        raise UsageError(f"no input matches '{spec.pattern}'{hint}; the inputs are {listed_inputs(graph)}")
     near = get_close_matches(spec.pattern, names, 1, 0.5)
     hint = f": did you mean '{near[0]}'?" if near else "."
     raise UsageError(f"the model has no input '{spec.pattern}'{hint} The inputs are {listed_inputs(graph)}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mari_onnx.columns import InputSpec, column_numbers, columns_text, parse_spec
+from mari_onnx.columns import InputSpec, column_numbers, columns_text, matching, parse_spec, parse_specs
 from mari_onnx.errors import UsageError
 
 
@@ -27,6 +27,47 @@ from mari_onnx.errors import UsageError
 )
 def test_what_is_understood(text: str, pattern: str, columns: str | None) -> None:
     assert parse_spec(text) == InputSpec(pattern, columns, text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "specs"),
+    [
+        (["a,c"], ["a", "c"]),
+        (["a", "c,d"], ["a", "c", "d"]),
+        ("a,c", ["a", "c"]),
+        (["X[:, 0:12,20],a"], ["X[:, 0:12,20]", "a"]),
+        (["[a,c]*"], ["[a,c]*"]),
+        (["a,b"], ["a,b"]),
+        (["c,a,b,d"], ["c", "a,b", "d"]),
+        ([" e", "e"], [" e", "e"]),
+        (["f[:, 0]"], ["f[:, 0]"]),
+    ],
+)
+def test_several_go_with_commas_that_are_no_part_of_a_name(texts: list[str], specs: list[str]) -> None:
+    names = ["a", "b", "a,b", "c", "d", " e", "f[:, 0]"]
+    found = list(parse_specs(texts, names))
+    assert [spec.text for spec in found] == specs
+    assert all(spec.columns is None and spec.pattern == spec.text for spec in found if spec.text in names)
+
+
+@pytest.mark.parametrize("texts", [[1], 1, [b"user"], [None]])
+def test_only_strings_name_inputs(texts: list[str]) -> None:
+    with pytest.raises(UsageError, match="inputs are named by strings, as in"):
+        list(parse_specs(texts, ["user"]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("user a", [" user a"]),
+        ("user*", [" user a", "user*b"]),
+        ("user*b", ["user*b"]),
+        ("item", []),
+        ("??e? a", [" user a"]),
+    ],
+)
+def test_names_with_spaces_around_them_and_globs(pattern: str, found: list[str]) -> None:
+    assert matching(pattern, [" user a", "user*b"]) == found
 
 
 @pytest.mark.parametrize("text", ["", "   ", "X[:]", "X[0:3]", "X[0, 1:2]"])

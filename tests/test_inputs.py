@@ -11,7 +11,7 @@ from onnx import helper, parser
 from mari_onnx.analysis import InputSide
 from mari_onnx.errors import UsageError
 from mari_onnx.inputs import METADATA_USER, Chosen, choose_inputs
-from mari_onnx.ir import read_graph
+from mari_onnx.ir import Graph, read_graph
 
 
 def choose(
@@ -90,6 +90,42 @@ def test_names_are_not_globs_where_they_are_names() -> None:
     )
     model.graph.input[0].name = model.graph.node[0].input[0] = "q[0]"
     assert sides(choose_inputs(read_graph(model), ["q[0]"])) == {"q[0]": "user", "r": "item"}
+
+
+ODD = (" user a", "user,b", "user[c]", "user:d", "user*e", "user[:, 0]", "serving_default_user:0", "item")
+
+
+def odd() -> Graph:
+    """Inputs whose names mean something else in what is typed."""
+    listed = ", ".join(f"float[B,3] n{number}" for number in range(len(ODD)))
+    read = ", ".join(f"n{number}" for number in range(len(ODD)))
+    model = parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 17]> g ({listed}) => (float[B,3] y) {{ y = Sum({read}) }}'
+    )
+    for number, name in enumerate(ODD):
+        model.graph.input[number].name = model.graph.node[0].input[number] = name
+    return read_graph(model)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_name_can_be_typed_as_it_is(name: str) -> None:
+    chosen = choose_inputs(odd(), [name])
+    assert chosen.users == (name,)
+    assert choose_inputs(odd(), chosen.user_specs()) == chosen
+
+
+def test_all_of_them_with_commas_between_them() -> None:
+    assert choose_inputs(odd(), [",".join(ODD[:-1])]).users == ODD[:-1]
+    assert choose_inputs(odd(), "user:d,user,b").users == ("user,b", "user:d")
+
+
+def test_what_is_no_glob_in_a_name() -> None:
+    with pytest.raises(
+        UsageError, match=r"what is no glob in a name goes in brackets: \[\[\], \[\*\], \[\?\]"
+    ) as caught:
+        choose_inputs(odd(), ["user[c]?"])
+    assert "' user a' [B, 3], 'user,b' [B, 3], user[c] [B, 3]" in str(caught.value)
+    assert choose_inputs(odd(), ["user[[]c*"]).users == ("user[c]",)
 
 
 def test_contradictions() -> None:

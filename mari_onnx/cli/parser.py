@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 
 from mari_onnx import __version__
@@ -174,10 +173,9 @@ def _verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("optimized", metavar="B", help="the optimized model")
     parser.add_argument(
         "--user",
-        action="extend",
-        type=_specs,
+        action="append",
         metavar="SPEC[,SPEC]",
-        help="user-side inputs of A, or columns of them; repeatable (default: as the metadata or inputs of B say)",
+        help="user-side inputs of A, as for optimize; repeatable (default: as the metadata or inputs of B say)",
     )
     _comparison(parser)
     _reporting(parser)
@@ -238,7 +236,7 @@ def _inputs(parser: argparse.ArgumentParser) -> None:
         ("--user", "user-side inputs; repeatable"),
         ("--item", "item-side inputs; repeatable. Alone: the rest is the user's"),
     ):
-        group.add_argument(option, action="extend", type=_specs, metavar="SPEC[,SPEC]", help=text)
+        group.add_argument(option, action="append", metavar="SPEC[,SPEC]", help=text)
 
 
 def _rewriting(parser: argparse.ArgumentParser) -> None:
@@ -292,11 +290,6 @@ def _json(group: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="write a JSON document, to standard output if - or absent; a FILE that does not end in .json needs the =",
     )
-
-
-def _specs(text: str) -> list[str]:
-    """Commas within brackets separate columns."""
-    return re.split(r",(?![^\[\]]*\])", text)
 
 
 def _at_least_1(text: str) -> int:

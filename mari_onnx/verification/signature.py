@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from mari_onnx.columns import matching, parse_specs
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.source import Array, ModelSource
 
@@ -191,7 +192,7 @@ def parse_user_inputs(specs: Sequence[str], inputs: Inputs) -> tuple[UserInput, 
     """Reads specs such as ``user_id`` and ``X[:, 0:12,20]``.
 
     Args:
-        specs: exact input names, or columns of an input as numpy-like half-open slices.
+        specs: input names, globs, or columns of an input as numpy-like half-open slices.
         inputs: the inputs of the original.
 
     Returns:
@@ -200,17 +201,21 @@ def parse_user_inputs(specs: Sequence[str], inputs: Inputs) -> tuple[UserInput, 
     Raises:
         UsageError: a spec names no input or cannot be read.
     """
-    return tuple(_parse(spec.strip(), inputs) for spec in specs)
+    found = [one for spec in parse_specs(specs, inputs.names) for one in _parse(spec.text, inputs)]
+    return tuple(dict.fromkeys(found))
 
 
-def _parse(spec: str, inputs: Inputs) -> UserInput:
-    if spec in inputs.names:
-        return UserInput(spec)
-    match = re.fullmatch(r"(?P<name>.+?)\s*\[(?P<index>[-\d:,\s]*)\]", spec)
-    name = match["name"] if match else spec
-    if name not in inputs.names:
-        raise UsageError(f"'{name}' is not an input; the inputs are: {', '.join(inputs.names)}")
-    assert match is not None
+def _parse(text: str, inputs: Inputs) -> list[UserInput]:
+    match = None if text in inputs.names else re.fullmatch(r"(?P<name>.+?)\s*\[(?P<index>[-\d:,\s]*)\]", text.strip())
+    pattern = text if text in inputs.names else match["name"] if match else text.strip()
+    names = matching(pattern, inputs.names)
+    if not names:
+        raise UsageError(f"'{pattern}' is not an input; the inputs are: {', '.join(inputs.names)}")
+    return [UserInput(name) if match is None else _columns_of(name, match, inputs) for name in names]
+
+
+def _columns_of(name: str, match: re.Match[str], inputs: Inputs) -> UserInput:
+    spec = match[0]
     parts = [part.strip() for part in match["index"].split(",") if part.strip()]
     axis = 0
     while axis < len(parts) - 1 and parts[axis] == ":":

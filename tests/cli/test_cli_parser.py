@@ -72,20 +72,6 @@ def test_wrong_usage_is_status_2(cli, args):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        (["a,b", "c"], ["a", "b", "c"]),
-        (["X[:, 0:12,20],b"], ["X[:, 0:12,20]", "b"]),
-        (["[a,b]*"], ["[a,b]*"]),
-    ],
-)
-@pytest.mark.parametrize("option", ["--user", "--item"])
-def test_inputs_go_with_commas(option, typed, meant):
-    args = make_parser().parse_args(["optimize", "in.onnx", *(word for text in typed for word in (option, text))])
-    assert getattr(args, option[2:]) == meant
-
-
 def test_inputs_without_commas_are_told_of_them(cli):
     done = cli("explain", "in.onnx", "--user", "a", "b")
     assert done.status == 2

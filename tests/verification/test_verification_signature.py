@@ -225,6 +225,29 @@ def test_an_input_whose_name_looks_like_a_spec(make):
     assert user.columns is None
 
 
+@pytest.mark.parametrize(
+    ("specs", "names"),
+    [
+        (["user_*"], ["user_a", "user_b"]),
+        (["user_b,item"], ["user_b", "item"]),
+        (["us*a", "user_?"], ["user_a", "user_b"]),
+    ],
+)
+def test_specs_are_what_optimize_takes(make, specs, names):
+    model = make(
+        "g (float[B,2] user_a, float[B,2] user_b, float[B,2] item) => (float[B,2] y) { y = Sum(user_a, user_b, item) }"
+    )
+    assert [user.name for user in parse_user_inputs(specs, original_inputs(open_source(model), {}))] == names
+
+
+@pytest.mark.parametrize("name", [" x ", "x,z", "x[:, 0]", "x*"])
+def test_any_name_is_a_spec(make, name):
+    model = make("g (float[B,2] x) => (float[B,2] y) { y = Identity(x) }")
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    (user,) = parse_user_inputs([name], original_inputs(open_source(model), {}))
+    assert (user.name, user.columns) == (name, None)
+
+
 def test_unreadable_metadata(original, optimized):
     copy = onnx.ModelProto()
     copy.CopyFrom(optimized)
