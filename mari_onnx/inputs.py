@@ -135,7 +135,7 @@ def _matching(graph: Graph, spec: InputSpec) -> list[str]:
         return found
     if any(c in spec.pattern for c in GLOB):
         literal = any(c in name for name in names for c in GLOB)
-        hint = "; what is no glob in a name goes in brackets: [[], [*], [?]" if literal else ""
+        hint = "; where [, * or ? is part of a name, type [[], [*] or [?]" if literal else ""
         raise UsageError(f"no input matches '{spec.pattern}'{hint}; the inputs are {listed_inputs(graph)}")
     near = get_close_matches(spec.pattern, names, 1, 0.5)
     hint = f": did you mean '{near[0]}'?" if near else "."
@@ -198,8 +198,8 @@ def _from_names(graph: Graph) -> Found:
     if not users or unknown or len(users) == len(graph.inputs):
         doubt = f" ({', '.join(unknown)} could be either)" if unknown and users else ""
         raise UsageError(
-            f"which inputs are user-side cannot be told from the model{doubt}; name them with "
-            f"--user NAME (globs and columns such as 'X[:, 0:12]' work). The inputs are {listed_inputs(graph)}"
+            f"which inputs are user-side cannot be told from the model{doubt}; name them with --user NAME (in Python "
+            f"user_inputs; globs and columns such as 'X[:, 0:12]' work). The inputs are {listed_inputs(graph)}"
         )
     note = f"guessed from their names as user-side: {', '.join(users)}; say --user to be sure"
     return sides, {}, (note,)

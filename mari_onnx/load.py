@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
+from mari_onnx.checks import check_model
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.subgraphs import subgraphs
@@ -49,11 +50,13 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
     """Reads a model and checks that it can be worked on; one that has been read already comes back as it is.
 
     Raises:
+        UsageError: It is neither a path nor a model.
         ModelError: The file cannot be read, is not an ONNX model, is older than opset 11, or its external data is
             missing, too short, or outside the model's folder.
     """
     if isinstance(source, Loaded):
         return source
+    check_model(source)
     if isinstance(source, onnx.ModelProto):
         loaded = Loaded(source, None, "the model", source)
     else:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
-from mari_onnx.errors import VerificationError
+from mari_onnx.checks import (
+    check_names,
+    check_number,
+    check_numbers,
+    check_path,
+    check_samples,
+    check_tolerance,
+    did_you_mean,
+)
+from mari_onnx.errors import UsageError, VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
@@ -49,7 +59,7 @@ class Options:
     """How to optimize.
 
     Attributes:
-        user_inputs: Names, globs or columns of user-side inputs; ``None`` to find out.
+        user_inputs: Names, globs or columns of user-side inputs, or several with commas; ``None`` to find out.
         item_inputs: The same for item-side inputs.
         keep_signature: Inputs keep all their rows; row 0 is taken inside.
         disable: Names of rules to leave out.
@@ -62,6 +72,9 @@ class Options:
         samples: Inputs of the original model to compare on instead of random ones.
         rtol: Tolerance relative to the magnitude of a column of scores.
         atol: Absolute tolerance.
+
+    Raises:
+        UsageError: A value makes no sense.
     """
 
     user_inputs: Sequence[str] | None = None
@@ -77,6 +90,18 @@ class Options:
     samples: Mapping[str, Any] | None = None
     rtol: float = 1e-4
     atol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_names("disable", self.disable)
+        check_number("candidates", self.candidates)
+        check_numbers("tune", self.tune)
+        check_numbers("batches", self.batches)
+        check_number("seeds", self.seeds)
+        check_samples(self.samples)
+        check_tolerance("rtol", self.rtol)
+        check_tolerance("atol", self.atol)
+        if not isinstance(self.prices, CostModel):
+            raise UsageError(f"prices are a mari_onnx.rewrite.cost.CostModel, not {self.prices!r}")
 
     @property
     def cost_model(self) -> CostModel:
@@ -118,6 +143,7 @@ class OptimizeResult:
         """
         from mari_onnx.save import Output
 
+        check_path(path)
         with Output(path, self.source, overwrite=overwrite) as output:
             output.stage(self.model)
             output.commit()
@@ -164,7 +190,22 @@ def optimize(model: ModelLike, user_inputs: Sequence[str] | None = None, **optio
     Raises:
         MariError: With one sentence; see :mod:`mari_onnx.errors`.
     """
-    return run(model, Options(user_inputs=user_inputs, **options))
+    return run(model, options_from(optimize, {"user_inputs": user_inputs, **options}))
+
+
+def options_from(function: Callable[..., object], given: Mapping[str, Any]) -> Options:
+    """The options that a function was called with.
+
+    Raises:
+        TypeError: There is no option of that name, as Python says of arguments.
+        UsageError: A value makes no sense.
+    """
+    known = [option.name for option in fields(Options)]
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, [*known, *inspect.signature(function).parameters])
+            raise TypeError(f"{function.__name__}() got an unexpected keyword argument '{name}'{hint and ';'}{hint}")
+    return Options(**given)
 
 
 def run(

@@ -27,6 +27,7 @@ from mari_onnx.ir.external import Place, is_external
 from mari_onnx.load import Loaded, tensors
 from mari_onnx.outside import inline_bytes, relocated, write_outside
 
+OVERWRITE = "--overwrite (in Python overwrite=True)"
 INLINE_LIMIT = 1 << 30
 """Bytes of weights that a model file may hold; protobuf ends at 2 GiB, and copies on the way."""
 
@@ -102,7 +103,7 @@ class Output:
         if isinstance(loaded.source, onnx.ModelProto) or not self.path.exists():
             return
         if os.path.samefile(self.path, loaded.source) and not self._overwrite:
-            raise UsageError(f"{self._shown} is the input itself: name another file, or say --overwrite")
+            raise UsageError(f"{self._shown} is the input itself: name another file, or say {OVERWRITE}")
 
     def _is_beside_source(self) -> bool:
         return self._folder is not None and os.path.samefile(self._folder, self.path.parent)
@@ -119,7 +120,7 @@ class Output:
             elif not self._overwrite:
                 raise UsageError(
                     f"{target} exists and is not the data file that the result needs: choose another folder, or say "
-                    "--overwrite"
+                    f"{OVERWRITE}"
                 )
 
     def _source(self, location: str) -> Path:
@@ -211,7 +212,7 @@ class Output:
             name = f"{name.removesuffix('.data')}.mari.data"
         target = self.path.parent / name
         if target.exists() and not (self._overwrite or self.path.exists()):
-            raise UsageError(f"{target} is in the way of the weights: remove it, or say --overwrite")
+            raise UsageError(f"{target} is in the way of the weights: remove it, or say {OVERWRITE}")
         return target
 
     def _name_locations(self, staged: Path) -> None:

@@ -120,9 +120,7 @@ def test_all_of_them_with_commas_between_them() -> None:
 
 
 def test_what_is_no_glob_in_a_name() -> None:
-    with pytest.raises(
-        UsageError, match=r"what is no glob in a name goes in brackets: \[\[\], \[\*\], \[\?\]"
-    ) as caught:
+    with pytest.raises(UsageError, match=r"is part of a name, type \[\[\], \[\*\] or \[\?\];") as caught:
         choose_inputs(odd(), ["user[c]?"])
     assert "' user a' [B, 3], 'user,b' [B, 3], user[c] [B, 3]" in str(caught.value)
     assert choose_inputs(odd(), ["user[[]c*"]).users == ("user[c]",)

@@ -17,6 +17,8 @@ from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
+from mari_onnx.checks import did_you_mean
+from mari_onnx.errors import UsageError
 from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, substitute, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.proto import constant_value
@@ -279,11 +281,24 @@ class Analysis:
     network: nx.DiGraph[Node | str]
 
     def side(self, value: str) -> Side:
+        """The side of a value, which goes by the name it has in the model.
+
+        Raises:
+            UsageError: There is no such value.
+        """
+        if value not in self.facts:
+            hint = did_you_mean(value, self.facts)
+            raise UsageError(f"the model has no value {value!r}{hint and ':'}{hint or '; `facts` has them all'}")
         return self.facts[value].side
 
-    def values(self, side: Side) -> list[str]:
-        """The values on one side, in the order they are made."""
-        return [name for name, fact in self.facts.items() if fact.side is side]
+    def values(self, side: Side | str) -> list[str]:
+        """The values on one side, in the order they are made.
+
+        Raises:
+            UsageError: There is no such side.
+        """
+        wanted = Side(side)
+        return [name for name, fact in self.facts.items() if fact.side is wanted]
 
 
 def network_of(graph: Graph) -> nx.DiGraph[Node | str]:

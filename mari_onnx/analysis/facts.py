@@ -8,6 +8,7 @@ from enum import Enum
 import numpy as np
 import onnx
 
+from mari_onnx.errors import UsageError
 from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, product
 
 Shape = tuple[Dim, ...]
@@ -26,6 +27,10 @@ class Side(Enum):
     """Differs between candidates and depends on the user as well."""
     OPAQUE = "opaque"
     """Nothing is proven."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Side:
+        raise UsageError(f"there is no side {value!r}: the sides are {', '.join(side.value for side in cls)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ def full_name(provider: str) -> str:
     """What ONNX Runtime calls a provider.
 
     Raises:
-        UsageError: The installed ONNX Runtime was built without it.
+        UsageError: The installed ONNX Runtime was built without it, or that is no name.
     """
+    if not isinstance(provider, str):
+        raise UsageError(f"an execution provider is named by a string, such as 'cpu', not by {provider!r}")
     known = {short_name(name): name for name in onnxruntime().get_available_providers()}
     if short_name(provider) not in known:
         raise UsageError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mari_onnx.errors import UsageError
+
 VANILLA, ONE_SHOT, FULL, RESULT, FLOOR = "vanilla", "one-shot", "full", "result", "floor"
 
 MEANINGS = {
@@ -98,12 +100,16 @@ class BenchReport:
         """One of the times.
 
         Raises:
-            KeyError: That was not measured.
+            UsageError: That was not measured.
         """
         for one in self.measured:
             if (one.side, one.candidates, one.threads) == (side, candidates, threads):
                 return one
-        raise KeyError((side, candidates, threads))
+        there = sorted({(one.candidates, one.threads) for one in self.measured})
+        raise UsageError(
+            f"'{side}' was not measured at {candidates} candidates with {threads} threads: the sides are "
+            f"{', '.join(self.sides)}, the candidates and threads {', '.join(f'{c} and {t}' for c, t in there)}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

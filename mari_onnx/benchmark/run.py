@@ -15,9 +15,10 @@ from mari_onnx.benchmark.job import Entrant, Job, Store
 from mari_onnx.benchmark.process import measure
 from mari_onnx.benchmark.report import FLOOR, VANILLA, BenchReport, Timed, summarise
 from mari_onnx.benchmark.sides import Contest, Request, Requests, floor_of, given_sides, optimized_sides, with_floor
+from mari_onnx.checks import check_numbers, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.load import Loaded, ModelLike
-from mari_onnx.pipeline import Options, Progress
+from mari_onnx.pipeline import Progress, options_from
 from mari_onnx.verification.source import Array
 
 CANDIDATES = (1, 8, 64, 512, 4096)
@@ -62,7 +63,7 @@ def bench(
         MariError: Nothing can be measured; see :mod:`mari_onnx.errors`.
     """
     settings = make_settings(candidates, threads, provider, seconds, progress)
-    chosen = Options(user_inputs=user_inputs, **options)
+    chosen = options_from(bench, {"user_inputs": user_inputs, **options})
     if optimize_for is not None:
         chosen = replace(chosen, candidates=optimize_for)
     if result is None:
@@ -99,7 +100,10 @@ def make_settings(
     Raises:
         UsageError: It makes no sense, or there is no such execution provider.
     """
-    if not candidates or not threads or min(*candidates, *threads, 1) < 1 or not seconds > 0:
+    check_numbers("candidates", candidates)
+    check_numbers("threads", threads)
+    check_tolerance("seconds", seconds)
+    if not len(candidates) or not len(threads) or not seconds:
         raise UsageError("a benchmark needs at least one candidate, one thread and some seconds")
     name = providers.full_name(provider)
     tell = progress or (lambda stage: None)

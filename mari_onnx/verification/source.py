@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import external_data_helper, numpy_helper
 
+from mari_onnx.checks import check_model
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.subgraphs import all_graphs
 from mari_onnx.repairs import inlined as written_out
@@ -79,8 +80,10 @@ def open_source(model: ModelLike, role: str = "model", base: Path | None = None)
         The model, without external weights.
 
     Raises:
+        UsageError: it is neither a path nor a model.
         ModelError: the file is missing or is not an ONNX model, or a model in memory points to external data.
     """
+    check_model(model)
     if isinstance(model, onnx.ModelProto):
         if base is None:
             _refuse_external_data(model, role)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
@@ -103,8 +104,13 @@ def verify(
         ModelError: a model cannot be read or loaded, or the original runs on nothing that can be drawn.
         UsageError: a user input, batch or sample does not fit the original, or that is the second model.
     """
-    if seeds < 1 or not batches or min(batches) < 1:
-        raise UsageError("verification needs at least one seed and one batch, and batches of 1 or more")
+    check_number("seeds", seeds)
+    check_numbers("batches", batches)
+    check_samples(samples)
+    check_tolerance("rtol", rtol)
+    check_tolerance("atol", atol)
+    if not len(batches):
+        raise UsageError("verification needs at least one batch")
     source, other = open_source(original, "original model"), open_source(optimized, "optimized model", folder)
     check_order(source, other)
     inputs = original_inputs(source, stated_axes(other, source))

@@ -37,8 +37,10 @@ def test_all_sides_at_all_sizes():
         assert one.candidates_per_second == pytest.approx(1e3 * one.candidates / one.milliseconds)
     assert report.of("vanilla", 3).over_vanilla == 1
     assert report.of("floor", 3, threads=2).of_floor == 1
-    with pytest.raises(KeyError):
-        report.of("full", 2)
+    there = "sides are vanilla, one-shot, full, floor, the candidates and threads 1 and 1, 1 and 2, 3 and 1, 3 and 2"
+    for side, candidates in (("full", 2), ("ful", 3)):
+        with pytest.raises(UsageError, match=f"'{side}' was not measured at {candidates} candidates .*{there}"):
+            report.of(side, candidates)
 
 
 def test_two_models(tmp_path):
