@@ -60,7 +60,7 @@ def _show(report: BenchReport, plotted: str | None) -> None:
         out.print()
         line(out, several(threads, "thread"), style="bold underline")
         rows = [_row(one) for one in report.measured if one.threads == threads]
-        out.print(table(COLUMNS, rows, numbers=(0, 2, 3, 4, 5, 6)))
+        table(out, COLUMNS, rows, numbers=(0, 2, 3, 4, 5, 6))
     out.print()
     for side in report.sides:
         line(out, f"{side}: {MEANINGS[side]}")

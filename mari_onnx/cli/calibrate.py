@@ -41,7 +41,7 @@ def _show(found: Calibration, kept: bool) -> None:
     out, usual = console(), CostModel()
     rows = [(name, f"{getattr(usual, name):.4g}", f"{getattr(found.prices, name):.4g}") for name in PRICES]
     line(out, machine())
-    out.print(table(("price", "usual", "here"), rows, numbers=(1, 2)))
+    table(out, ("price", "usual", "here"), rows, numbers=(1, 2))
     out.print()
     line(
         out,

@@ -70,7 +70,7 @@ def _sides(out: Console, found: Explanation, verbose: bool) -> None:
         for s in [found.sides[name]]
     ]
     columns = ("", "values", "nodes", "FLOP", "share", "estimated time")
-    out.print(table(columns, rows, numbers=(1, 2, 3, 4, 5)))
+    table(out, columns, rows, numbers=(1, 2, 3, 4, 5))
 
 
 def _rules(out: Console, found: Explanation, verbose: bool) -> None:
@@ -78,7 +78,7 @@ def _rules(out: Console, found: Explanation, verbose: bool) -> None:
     _heading(out, "The rules")
     rows = [(use.rule, str(use.times), f"{use.microseconds:.1f}", use.exactness, use.algebra) for use in found.rules]
     if rows:
-        out.print(table(("rule", "times", "us saved", "", ""), rows, numbers=(1, 2)))
+        table(out, ("rule", "times", "us saved", "", ""), rows, numbers=(1, 2))
     line(
         out,
         f"{count(before.flops)} FLOP become {count(after.flops)}, {several(before.nodes, 'node')} become {after.nodes}",
@@ -93,12 +93,12 @@ def _refusals(out: Console, found: Explanation, verbose: bool) -> None:
         return
     _heading(out, "Not applied, and why")
     if verbose:
-        out.print(table(("rule", "at", "reason"), [(r.rule, r.node, r.reason) for r in found.refused]))
+        table(out, ("rule", "at", "reason"), [(r.rule, r.node, r.reason) for r in found.refused])
         return
     times = Counter((r.rule, r.reason) for r in found.refused)
     first = {(r.rule, r.reason): r.node for r in reversed(found.refused)}
     rows = [(rule, str(n), reason, first[rule, reason]) for (rule, reason), n in times.most_common()]
-    out.print(table(("rule", "times", "reason", "first at"), rows[:SHORT], numbers=(1,)))
+    table(out, ("rule", "times", "reason", "first at"), rows[:SHORT], numbers=(1,))
     _more(out, len(rows))
 
 
@@ -108,7 +108,7 @@ def _leftovers(out: Console, found: Explanation, verbose: bool) -> None:
         line(out, "nothing that we know of")
         return
     shown = found.leftovers if verbose else found.leftovers[:SHORT]
-    out.print(table(("us", "FLOP", "written", "in the way", "why"), _leftover_rows(shown), numbers=(0, 1, 2)))
+    table(out, ("us", "FLOP", "written", "in the way", "why"), _leftover_rows(shown), numbers=(0, 1, 2))
     _more(out, len(found.leftovers), verbose)
 
 
@@ -127,7 +127,7 @@ def _item_only(out: Console, found: Explanation, verbose: bool) -> None:
         (f"{one.microseconds:.1f}", count(one.flops) if one.flops else "", size(one.bytes), one.node, one.value)
         for one in (found.item_only if verbose else found.item_only[:SHORT])
     ]
-    out.print(table(("us", "FLOP", "per item", "made by", "value"), rows, numbers=(0, 1, 2)))
+    table(out, ("us", "FLOP", "per item", "made by", "value"), rows, numbers=(0, 1, 2))
     _more(out, len(found.item_only), verbose)
 
 
@@ -146,7 +146,7 @@ def _findings(out: Console, found: Explanation, verbose: bool) -> None:
         return
     rows = [(f.value, f.node, f.side.value, size(f.bytes)) for f in (missed if verbose else missed[:SHORT])]
     line(out, f"the same for all {missed[0].candidates} candidates, though that was not proven:")
-    out.print(table(("value", "made by", "analysis says", "size"), rows, numbers=(3,)))
+    table(out, ("value", "made by", "analysis says", "size"), rows, numbers=(3,))
     _more(out, len(missed), verbose)
 
 
@@ -159,7 +159,7 @@ def _attainable(out: Console, could: Attainable, verbose: bool) -> None:
     line(out, f"the result saves {count(could.before - could.after)} FLOP, {could.reached:.2f} of the attainable")
     if verbose:
         rows = [(n.node, count(n.flops), f"{n.share:.0%}") for n in could.nodes if n.share]
-        out.print(table(("product", "FLOP", "the same"), rows, numbers=(1, 2)))
+        table(out, ("product", "FLOP", "the same"), rows, numbers=(1, 2))
 
 
 def _more(out: Console, total: int, verbose: bool = False) -> None:

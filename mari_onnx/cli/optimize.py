@@ -93,7 +93,7 @@ def _document(
 
 def _show(args: argparse.Namespace, target: str, result: OptimizeResult, timing: Timing | None) -> None:
     out, report = console(), result.report
-    out.print(table(("", "before", "after", ""), _rows(result, timing), numbers=(1, 2)))
+    table(out, ("", "before", "after", ""), _rows(result, timing), numbers=(1, 2))
     out.print()
     line(out, f"user inputs: {listed(report.user_inputs)}; the others are the items'")
     rewrites = ", ".join(f"{name} {times}" for name, times in report.rewrites.items())

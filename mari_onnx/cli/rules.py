@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         print(markdown(rules))
     elif args.json != "-":
         rows = [(r.name, r.exactness.value, r.algebra) for r in rules]
-        console().print(table(("rule", "exactness", "algebra"), rows))
+        table(console(), ("rule", "exactness", "algebra"), rows)
     return 0
 
 

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 WIDE = 400
+GAP = "  "
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
@@ -26,20 +28,54 @@ def line(out: Console, text: str, style: str = "") -> None:
     out.print(text, style=style, soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> Table:
-    """A table without frame.
+def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> None:
+    """Prints a table without frame; where words would have to be broken, each row as a list.
 
     Args:
+        out: Where to.
         columns: Headings.
-        rows: Cells.
+        rows: Cells; the first one says what the row is about.
         numbers: Columns to set flush right.
     """
-    result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    cells = [tuple(row) for row in rows]
+    widths = _widths(columns, cells, numbers, out.width)
+    if widths is None:
+        _listed(out, columns, cells)
+        return
+    result = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
     for index, name in enumerate(columns):
-        result.add_column(Text(name), justify="right" if index in numbers else "left", overflow="fold")
+        result.add_column(Text(name), justify="right" if index in numbers else "left", width=widths[index])
+    for row in cells:
+        result.add_row(*map(Text, row))
+    out.print(result)
+
+
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int], most: int
+) -> list[int] | None:
+    """How wide each column is, none of them narrower than a word or a number; ``None`` where there is no room."""
+    room = most - len(GAP) * (len(columns) - 1)
+    whole, narrow = [], []
+    for index, name in enumerate(columns):
+        cells = [row[index] for row in rows]
+        words = name.split() + (cells if index in numbers else [word for cell in cells for word in cell.split()])
+        whole.append(max(map(cell_len, [name, *cells])))
+        narrow.append(max(map(cell_len, words), default=0))
+    spare, wanted = room - sum(narrow), sum(whole) - sum(narrow)
+    if spare < 0:
+        return None
+    if spare >= wanted:
+        return whole
+    return [few + (many - few) * spare // wanted for few, many in zip(narrow, whole, strict=True)]
+
+
+def _listed(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
-    return result
+        first, *others = (f"{name}: {cell}" if name else cell for name, cell in zip(columns, row, strict=True))
+        line(out, first, style="bold")
+        for text, cell in zip(others, row[1:], strict=True):
+            if cell:
+                line(out, f"{GAP}{text}")
 
 
 def count(number: float) -> str:

@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(report: VerifyReport) -> None:
     out = console()
-    columns = ("output", "max abs error", "max rel error", "float64: before", "after", "")
-    out.print(table(columns, [_row(o) for o in report.outputs], numbers=(1, 2, 3, 4)))
+    columns = ("output", "max abs error", "max rel error", "original vs float64", "result vs float64", "")
+    table(out, columns, [_row(o) for o in report.outputs], numbers=(1, 2, 3, 4))
     out.print()
     line(out, report.summary())
 
