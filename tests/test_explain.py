@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from mari_onnx.attainable import Attainable
 from mari_onnx.explain import explain
 from mari_onnx.ir import read_graph
 from mari_onnx.leftovers import Kind
@@ -173,6 +175,28 @@ class TestCommand:
         assert "user inputs: user_x" in done.out
         assert "Hardmax 'n'" in done.out
         assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+    def test_figures_say_what_they_are(self, cli, path, tmp_path):  # noqa: F811
+        blocked = cli("explain", path, "--user", "user_x").out
+        assert re.search(r"^ *\d+\.\d us .*Hardmax 'n'", blocked, flags=re.M)
+        split = rankers.save(rankers.ranker(), tmp_path / "split.onnx")
+        told = cli("explain", split, "--user", "user_x", "--candidates", "64").out
+        assert "times are estimates for one request of 64 candidates, in microseconds (us)\n" in told
+        assert "time saved: with that of the rewrites which were tried and kept together with it\n" in told
+        assert re.search(r"^split-product +1 +\d+\.\d us +reassociating +\[u, i\] W", told, flags=re.M)
+
+    @pytest.mark.parametrize(
+        ("after", "sentence"),
+        [
+            (70.0, "the result saves 30 FLOP, which is 75% of that\n"),
+            (40.0, "the result saves 60 FLOP, which is 150% of that: the rules save other work, too\n"),
+        ],
+    )
+    def test_what_could_be_saved_and_what_is(self, cli, path, monkeypatch, after, sentence):  # noqa: F811
+        could = Attainable(100.0, 40.0, after, ())
+        monkeypatch.setattr("mari_onnx.attainable.attainable", lambda *args: could)
+        told = cli("explain", path, "--user", "user_x", "--probe").out
+        assert f"of 100 FLOP, 40 (40%) need not be repeated for each item\n{sentence}" in told
 
     def test_details(self, cli, path):  # noqa: F811
         assert "Seen in a run" in cli("explain", path, "--user", "user_x", "--probe", "-v").out

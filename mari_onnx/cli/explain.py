@@ -69,16 +69,18 @@ def _sides(out: Console, found: Explanation, verbose: bool) -> None:
         for name, title in SIDES.items()
         for s in [found.sides[name]]
     ]
-    columns = ("", "values", "nodes", "FLOP", "share", "estimated time")
+    columns = ("", "values", "nodes", "FLOP", "of all FLOP", "of the time")
     table(out, columns, rows, numbers=(1, 2, 3, 4, 5))
+    line(out, f"times are estimates for one request of {several(found.candidates, 'candidate')}, in microseconds (us)")
 
 
 def _rules(out: Console, found: Explanation, verbose: bool) -> None:
     before, after = found.report.before, found.report.after
     _heading(out, "The rules")
-    rows = [(use.rule, str(use.times), f"{use.microseconds:.1f}", use.exactness, use.algebra) for use in found.rules]
+    rows = [(use.rule, str(use.times), _time(use.microseconds), use.exactness, use.algebra) for use in found.rules]
     if rows:
-        table(out, ("rule", "times", "us saved", "", ""), rows, numbers=(1, 2))
+        table(out, ("rule", "applied", "time saved", "exactness", "algebra"), rows, numbers=(1, 2))
+        line(out, "time saved: with that of the rewrites which were tried and kept together with it")
     line(
         out,
         f"{count(before.flops)} FLOP become {count(after.flops)}, {several(before.nodes, 'node')} become {after.nodes}",
@@ -98,7 +100,7 @@ def _refusals(out: Console, found: Explanation, verbose: bool) -> None:
     times = Counter((r.rule, r.reason) for r in found.refused)
     first = {(r.rule, r.reason): r.node for r in reversed(found.refused)}
     rows = [(rule, str(n), reason, first[rule, reason]) for (rule, reason), n in times.most_common()]
-    table(out, ("rule", "times", "reason", "first at"), rows[:SHORT], numbers=(1,))
+    table(out, ("rule", "nodes", "reason", "first at"), rows[:SHORT], numbers=(1,))
     _more(out, len(rows))
 
 
@@ -108,26 +110,26 @@ def _leftovers(out: Console, found: Explanation, verbose: bool) -> None:
         line(out, "nothing that we know of")
         return
     shown = found.leftovers if verbose else found.leftovers[:SHORT]
-    table(out, ("us", "FLOP", "written", "in the way", "why"), _leftover_rows(shown), numbers=(0, 1, 2))
+    table(out, ("time", "FLOP", "written", "in the way", "why"), _leftover_rows(shown), numbers=(0, 1, 2))
     _more(out, len(found.leftovers), verbose)
 
 
 def _leftover_rows(shown: Iterable[Leftover]) -> Iterator[tuple[str, ...]]:
     for left in shown:
         more = f" ({len(left.nodes)} nodes)" if len(left.nodes) > 1 else ""
-        cost = (f"{left.microseconds:.1f}", count(left.flops) if left.flops else "", size(left.bytes))
+        cost = (_time(left.microseconds), count(left.flops) if left.flops else "", size(left.bytes))
         yield (*cost, left.node, f"{left.kind.value}: {left.reason}{more}")
 
 
 def _item_only(out: Console, found: Explanation, verbose: bool) -> None:
     if not found.item_only:
         return
-    _heading(out, "Depends on items alone, the same for every user")
+    _heading(out, "Depends on items alone: could be worked out beforehand and stored for each item")
     rows = [
-        (f"{one.microseconds:.1f}", count(one.flops) if one.flops else "", size(one.bytes), one.node, one.value)
+        (_time(one.microseconds), count(one.flops) if one.flops else "", size(one.bytes), one.node, one.value)
         for one in (found.item_only if verbose else found.item_only[:SHORT])
     ]
-    table(out, ("us", "FLOP", "per item", "made by", "value"), rows, numbers=(0, 1, 2))
+    table(out, ("time", "FLOP", "to store per item", "made by", "value"), rows, numbers=(0, 1, 2))
     _more(out, len(found.item_only), verbose)
 
 
@@ -144,7 +146,10 @@ def _findings(out: Console, found: Explanation, verbose: bool) -> None:
     if not missed:
         line(out, "every value that was the same for all candidates was proven to be")
         return
-    rows = [(f.value, f.node, f.side.value, size(f.bytes)) for f in (missed if verbose else missed[:SHORT])]
+    rows = [
+        (f.value, f.node, SIDES[f.side.value].partition(":")[0], size(f.bytes))
+        for f in (missed if verbose else missed[:SHORT])
+    ]
     line(out, f"the same for all {missed[0].candidates} candidates, though that was not proven:")
     table(out, ("value", "made by", "analysis says", "size"), rows, numbers=(3,))
     _more(out, len(missed), verbose)
@@ -155,11 +160,20 @@ def _attainable(out: Console, could: Attainable, verbose: bool) -> None:
         line(out, "no product has an operand that is the same whatever the items are")
         return
     share = could.attainable / could.before
-    line(out, f"of {count(could.before)} FLOP, {count(could.attainable)} ({share:.0%}) do not depend on the items")
-    line(out, f"the result saves {count(could.before - could.after)} FLOP, {could.reached:.2f} of the attainable")
+    saved = could.before - could.after
+    line(
+        out,
+        f"of {count(could.before)} FLOP, {count(could.attainable)} ({share:.0%}) need not be repeated for each item",
+    )
+    beyond = ": the rules save other work, too" if could.reached > 1.005 else ""
+    line(out, f"the result saves {count(saved)} FLOP, which is {could.reached:.0%} of that{beyond}")
     if verbose:
         rows = [(n.node, count(n.flops), f"{n.share:.0%}") for n in could.nodes if n.share]
-        table(out, ("product", "FLOP", "the same"), rows, numbers=(1, 2))
+        table(out, ("product", "FLOP", "need not be repeated"), rows, numbers=(1, 2))
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.1f} us"
 
 
 def _more(out: Console, total: int, verbose: bool = False) -> None:
