@@ -17,7 +17,7 @@ MEANINGS = {
     ONE_SHOT: "work on the user alone runs once, no rule applied",
     FULL: "optimized",
     RESULT: "the second model",
-    FLOOR: "that with the user's inputs frozen: the item side alone",
+    FLOOR: "the one before with the user's inputs frozen: the item side alone",
 }
 
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from mari_onnx.cli.arguments import spare_word_hint
 from mari_onnx.cli.parser import make_parser
 from mari_onnx.cli.streams import streams
 from mari_onnx.errors import MariError
@@ -42,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     try:
-        args, unknown = parser.parse_known_args(argv)
-        if unknown:
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}{spare_word_hint(args)}")
+        args = parser.parse_args(argv)
     except SystemExit as left:  # --help, --version, or wrong usage, which argparse has explained
         return left.code if isinstance(left.code, int) else 0
     if args.verb is None:

@@ -96,16 +96,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mari-onnx {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, summary, epilog, fill in (
-        ("optimize", "rewrite a model, verify the result, write it", OPTIMIZE, _optimize),
-        ("explain", "what is user-side, what the rules did, what is still in the way", EXPLAIN, _explain),
-        ("verify", "compare an optimized model with its original in ONNX Runtime", VERIFY, _verify),
-        ("bench", "time a model as exported, hoisted, optimized, and without its user side", BENCH, _bench),
-        ("calibrate", "measure what operators take on this machine", CALIBRATE, _calibrate),
-        ("rules", "list the rewrite rules", RULES, _rules),
+    for name, files, summary, epilog, fill in (
+        ("optimize", "IN OUT", "rewrite a model, verify the result, write it", OPTIMIZE, _optimize),
+        ("explain", "IN", "what is user-side, what the rules did, what is still in the way", EXPLAIN, _explain),
+        ("verify", "A B", "compare an optimized model with its original in ONNX Runtime", VERIFY, _verify),
+        ("bench", "A [B]", "time a model as exported, hoisted, optimized, and without its user side", BENCH, _bench),
+        ("calibrate", "", "measure what operators take on this machine", CALIBRATE, _calibrate),
+        ("rules", "", "list the rewrite rules", RULES, _rules),
     ):
         verb = verbs.add_parser(
             name,
+            usage=" ".join(["%(prog)s", *files.split(), "[options]"]),
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=epilog,

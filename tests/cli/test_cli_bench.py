@@ -30,7 +30,7 @@ def test_the_table(cli, model):
     rows = [line.split()[:2] for line in lines if line[:10].strip().isdigit()]
     sides = ("vanilla", "one-shot", "full", "floor")
     assert rows == [[size, side] for _ in range(2) for size in ("1", "3") for side in sides]
-    assert "floor: that with the user's inputs frozen" in done.out
+    assert "floor: the one before with the user's inputs frozen" in done.out
     assert "measuring the time of all sides" in done.err
 
 

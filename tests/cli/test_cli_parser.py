@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 import mari_onnx
+from mari_onnx.cli import parser as cli_parser
 from mari_onnx.cli.parser import make_parser
 
 VERBS = ("optimize", "explain", "verify", "bench", "rules")
@@ -138,8 +141,43 @@ def test_a_word_left_over_is_told_what_it_may_have_been(cli, tmp_path, monkeypat
 
 
 def test_help_shows_optional_values_with_the_sign_that_they_can_always_have(cli):
-    assert "[--json[=FILE]]" in cli("explain", "--help").out
-    assert "--tune[=B[,B]]" in cli("optimize", "--help").out
+    assert "--json[=FILE] " in cli("explain", "--help").out
+    assert "--tune[=B[,B]] " in cli("optimize", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("in.onnx out.onnx -q", "say what to do with it first: mari-onnx optimize in.onnx out.onnx -q"),
+        ("explain in.onnx --users u", "unrecognized arguments: --users u; did you mean --user?"),
+        ("optimize in.onnx out.onnx --no-benchmarks", "--no-benchmarks; did you mean --no-benchmark?"),
+        ("verify a b --seed=3", "--seed=3; did you mean --seeds?"),
+        ("--json rules", "unrecognized arguments: --json"),
+        ("rules --verbose", "unrecognized arguments: --verbose"),
+    ],
+)
+def test_errors_are_told_behind_one_line_of_usage(cli, words, said):
+    done = cli(*words.split())
+    usage, error = done.err.splitlines()
+    assert usage.startswith("usage: mari-onnx ")
+    assert error.endswith(said)
+
+
+EXAMPLES = {
+    line.strip()
+    for text in vars(cli_parser).values()
+    if isinstance(text, str)
+    for line in text.splitlines()
+    if line.startswith("  mari-onnx ")
+}
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES))
+def test_examples_can_be_typed(example):
+    typed = shlex.split(re.split(r" {3,}| \| ", example)[0])
+    assert typed[0] == "mari-onnx"
+    args = make_parser().parse_args(typed[1:])
+    assert args.verb == typed[1]
 
 
 def test_every_option_says_what_it_does():
