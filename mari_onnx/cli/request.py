@@ -68,12 +68,21 @@ def read_samples(path: str | None) -> Mapping[str, np.ndarray] | None:
         if isinstance(loaded, np.ndarray):
             raise ValueError("it holds a single array")
         with loaded as file:
-            return {name: file[name] for name in file.files}
+            return {name: _array(file, name) for name in file.files}
     except FileNotFoundError:
         raise UsageError(f"--samples {path}: no such file") from None
     except Exception as error:  # zipfile, numpy and pickle each have their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # numpy takes whatever it does not know for pickled objects, and advises to load them.
+        pickled = isinstance(error, ValueError) and "pickle" in str(error)
+        reason = "it is none" if pickled else str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"--samples {path}: not a file of arrays as numpy.savez writes it ({reason})") from error
+
+
+def _array(file: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(file[name])
+    except ValueError as error:
+        raise ValueError(f"'{name}' cannot be read; text is kept by array.astype(str)") from error
 
 
 def set_up_logging(args: argparse.Namespace) -> None:

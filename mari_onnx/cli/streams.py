@@ -14,6 +14,8 @@ from mari_onnx.errors import MariError, UsageError
 class Stream:
     """Passes text on as long as somebody takes it; the work goes on in any case, and has its own exit status.
 
+    Names of inputs that the stream's encoding lacks are written with escapes.
+
     Args:
         stream: Where to.
         nowhere: What takes its place when nobody takes any more.
@@ -26,8 +28,9 @@ class Stream:
         self._lost = lost
 
     def write(self, text: str) -> int:
+        encoding = self._stream.encoding or "utf-8"
         with self._unread():
-            self._stream.write(text)
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:

@@ -160,6 +160,16 @@ def test_samples_that_cannot_be_read(refused, model, out, tmp_path):
     assert "single array" in refused("optimize", model, out, "--user", "user_x", "--samples", tmp_path / "one.npy")
 
 
+def test_samples_that_are_objects_or_something_else(refused, model, out, tmp_path):
+    path = tmp_path / "samples.npz"
+    np.savez(path, user_x=np.array(["a"], object))
+    message = refused("optimize", model, out, "--user", "user_x", "--samples", path)
+    assert message.endswith("('user_x' cannot be read; text is kept by array.astype(str))")
+    path.write_text("{}")
+    message = refused("optimize", model, out, "--user", "user_x", "--samples", path)
+    assert message.endswith("not a file of arrays as numpy.savez writes it (it is none)")
+
+
 def test_samples_that_do_not_fit(refused, model, out, tmp_path):
     np.savez(tmp_path / "samples.npz", user_x=np.ones((1, 7), np.float32))
     message = refused("optimize", model, out, "--user", "user_x", "--samples", tmp_path / "samples.npz")

@@ -61,6 +61,14 @@ def test_streams_that_were_closed_before(model: Path, out: Path) -> None:
     assert out.exists()
 
 
+def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
+    path = rankers.save(rankers.ranker(), tmp_path / "用户.onnx")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = run("optimize", path, tmp_path / "出.onnx", *QUICK, stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert f"written: {tmp_path}/\\u51fa.onnx\n" in done.stdout
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("args", [[], ["--json"], ["--markdown"]])
 def test_a_full_disk_is_said(args: list[str]) -> None:
