@@ -12,6 +12,7 @@ from typing import Any
 
 from mari_onnx import __version__
 from mari_onnx.errors import UsageError
+from mari_onnx.files import write_over
 
 SCHEMA = 1
 """Grows when a key changes its meaning or goes; new keys may come at any time."""
@@ -77,6 +78,6 @@ def emit(content: Mapping[str, Any], target: str) -> None:
         sys.stdout.flush()
         return
     try:
-        Path(target).write_text(text)
+        write_over(Path(target), text.encode())
     except OSError as error:
         raise UsageError(f"--json {target}: {error.strerror or error}") from error

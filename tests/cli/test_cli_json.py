@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -60,3 +62,31 @@ def test_a_failure_has_a_message(cli, model, out):
 def test_all_documents_have_the_general_keys(documents):
     for verb, document in documents.items():
         assert (document["schema"], document["verb"], document["status"]) == (1, verb, "done")
+
+
+def test_a_file_is_replaced_in_one_step(cli, tmp_path, monkeypatch):
+    target = tmp_path / "rules.json"
+    target.write_text("{}")
+    target.chmod(0o640)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        done = cli("rules", "--json", target)
+    assert done.status == 2
+    assert done.messages == [f"mari-onnx: --json {target}: No space left on device"]
+    assert target.read_text() == "{}"
+    assert cli("rules", "--json", target).status == 0
+    assert json.loads(target.read_text())["verb"] == "rules"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_no_plain_file_is_written_to(cli, tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "rules.json")
+    assert cli("rules", "--json", tmp_path / "link.json").status == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "rules.json").read_text())["verb"] == "rules"
+    assert cli("rules", f"--json={os.devnull}").status == 0
