@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mari_onnx
@@ -78,6 +80,26 @@ def test_values_that_make_no_sense(function: Callable[..., object], options: dic
     with pytest.raises(UsageError) as caught:
         function(**options)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        ({"user_x": [[1.0], [2.0, 3.0]]}, "sample 'user_x' is no array: "),
+        ({"user_x": 1.0}, "sample 'user_x' has shape [], the input has [B, 64]"),
+        ({"nobody": [1.0]}, "sample 'nobody' is not an input; the inputs are: user_x, item_x"),
+    ],
+)
+def test_samples_that_do_not_fit(samples: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        verify(samples=samples)
+
+
+def test_samples_that_the_original_does_not_take() -> None:
+    body = "g (int64[B] user_id, float[B,2] item_x) => (float[B,2] y) { e = Gather(t, user_id) y = Add(e, item_x) }"
+    model = rankers.text(body, t=(4, 2))
+    with pytest.raises(MariError, match="original model: it does not run on the samples"):
+        mari_onnx.verify(model, model, samples={"user_id": np.array([4])})
 
 
 @pytest.mark.parametrize("model", [None, 3, ["a.onnx"], b"\x08\x07"])

@@ -191,12 +191,17 @@ def _shape(inputs: Inputs, info: InputInfo, rows: int, open_size: int, lengths: 
 def _checked_sample(name: str, sample: Array, inputs: Inputs) -> Array:
     if name not in inputs.names:
         raise UsageError(f"sample '{name}' is not an input; the inputs are: {', '.join(inputs.names)}")
-    info, array = inputs[name], np.asarray(sample)
+    info = inputs[name]
+    try:
+        array = np.asarray(sample)
+    except ValueError as error:
+        raise UsageError(f"sample '{name}' is no array: {error}") from error
     fits = not info.dims or len(info.dims) == array.ndim
     sizes = zip(info.dims, array.shape, strict=False)
     fits &= all(axis == info.axis or not isinstance(dim, int) or dim == size for axis, (dim, size) in enumerate(sizes))
     if not fits or (info.axis is not None and not array.shape[info.axis]):
-        raise UsageError(f"sample '{name}' has shape {list(array.shape)}, the input has {list(info.dims)}")
+        wanted = ", ".join("?" if dim is None else str(dim) for dim in info.dims)
+        raise UsageError(f"sample '{name}' has shape {list(array.shape)}, the input has [{wanted}]")
     target = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(info.dtype))
     if array.dtype.kind != target.kind and not (array.dtype.kind in "iu" and target.kind in "fiu"):
         if array.dtype.kind in "OUS" and target.kind in "OUS":

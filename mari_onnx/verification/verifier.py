@@ -132,7 +132,8 @@ def verify(
     for batch in _usable_batches(inputs, batches, state):
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
-        raise ModelError(f"original model: it runs on none of the drawn inputs; give samples ({state.failure})")
+        reason = "it does not run on the samples" if samples else "it runs on none of the drawn inputs; give samples"
+        raise ModelError(f"original model: {reason} ({state.failure})")
     if inputs.free_symbols:
         _run_short(pair, state, seeds)
     if len(inputs.open_dims) > 1:
