@@ -309,12 +309,13 @@ class TestExternalData:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(source, out, number):
     code = (
         "import signal, sys, time; from mari_onnx.cli import main, optimize\n"
         # A shell's background job ignores interrupts, and so would all that it starts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "def forever(*args): print('benchmark', flush=True); time.sleep(60)\n"
         "optimize.try_to_measure = forever\n"
         "sys.exit(main(['optimize', *sys.argv[1:], '--user', 'user_id', '-q']))"
@@ -329,6 +330,21 @@ def test_a_signal_leaves_nothing_behind(source, out, number):
         assert process.wait(30) == 130
         assert process.stderr.read() == "mari-onnx: interrupted\n"
     assert files(out.parent) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_what_is_ignored_stays_ignored(source, out, monkeypatch):
+    """A command under nohup goes on when its terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(
+        "mari_onnx.cli.optimize.try_to_measure", lambda *a: (None, signal.raise_signal(signal.SIGHUP) or "")
+    )
+    try:
+        assert main(["optimize", str(source), str(out), "--user", "user_id", "-q", "--no-verify"]) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert files(out.parent) == ["result.onnx", "tables.bin"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -89,7 +89,7 @@ def _tell_json(args: argparse.Namespace, message: str, status: int) -> None:
 
 @contextlib.contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, so that temporary files are removed."""
+    """SIGTERM, and SIGHUP of a closed terminal, unwind the stack as Ctrl-C does: temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -97,8 +97,11 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What the caller ignores, as nohup does, stays ignored.
+    before = {number: signal.signal(number, stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
