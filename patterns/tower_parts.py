@@ -3,7 +3,7 @@
     Reshape( f( Reshape(Concat(u, i; axis 1): [B, T, ..] -> [B*T, ..]) ) -> [B, T, ..] )
         ->   Concat( f of the rows of u, f of the rows of i; axis 1 )
 
-    unflatten(f(flatten([u, i]))) = [unflatten(f(flatten(u))), unflatten(f(flatten(i)))]
+    f(rows of [u, i]) = [f(rows of u), f(rows of i)]
 
 ``f`` is any graph of operators that leave rows apart: a text encoder of embeddings, convolutions or recurrences,
 attention within a title, pooling. News rankers run it on the candidate and on all that was read before, in one batch.
@@ -47,7 +47,7 @@ class TowerParts(Rule[Tower]):
     """Runs a tower on the tokens of the user and on those of the item, each by themselves."""
 
     name = "tower-parts"
-    algebra = "unflatten(f(flatten([u, i]))) = [unflatten(f(flatten(u))), unflatten(f(flatten(i)))]"
+    algebra = "f(rows of [u, i]) = [f(rows of u), f(rows of i)]"
     exactness = Exactness.EXACT
     ops = frozenset({"Reshape"})
 

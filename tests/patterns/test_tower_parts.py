@@ -1,4 +1,4 @@
-"""unflatten(f(flatten([u, i]))) = [unflatten(f(flatten(u))), unflatten(f(flatten(i)))]."""
+"""f(rows of [u, i]) = [f(rows of u), f(rows of i)]."""
 
 from __future__ import annotations
 
