@@ -13,6 +13,7 @@ import onnx
 from mari_onnx.analysis import Analysis, InputSide
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.captures import reading_instead
+from mari_onnx.ir.dims import alike
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import constant_values
 from mari_onnx.rewrite.lifting import BROADCAST_RULE
@@ -52,7 +53,10 @@ def _fold_rows(workspace: Workspace) -> None:
     """Evaluates what was made for every candidate of constants and sizes alone, as masks are."""
     for made in constant_values(workspace.graph).values():
         node = workspace.graph.producer(next(iter(made)))
-        if node is not None and all(node.outputs) and not any(map(workspace.graph.is_pinned, node.outputs)):
+        if node is None or not all(node.outputs) or any(map(workspace.graph.is_pinned, node.outputs)):
+            continue
+        # Where nothing is known of the sizes, a constant would be another shape to whoever reads it.
+        if all(alike(workspace.fact(v).shape, array.shape) for v, array in made.items()):
             workspace.replace(node, [workspace.weight(made[v]) for v in node.outputs])
     workspace.settle()
 

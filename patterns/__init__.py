@@ -30,6 +30,7 @@ from mari_onnx.patterns.concat_windows import ConcatWindows
 from mari_onnx.patterns.continued_recurrence import ContinuedRecurrence
 from mari_onnx.patterns.contracted_weight import ContractedWeight
 from mari_onnx.patterns.dot_product import DotProduct
+from mari_onnx.patterns.early_pick import EarlyPick
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_product import EinsumProduct
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
@@ -85,6 +86,7 @@ from mari_onnx.rewrite.rule import Rule
 
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
+    EarlyPick(),
     Views(),
     Neutral(),
     ExactCasts(),

@@ -148,6 +148,24 @@ def test_what_is_made_of_constants_for_every_candidate_is_a_constant() -> None:
     assert [6.0] in [onnx.numpy_helper.to_array(t).ravel()[-1:].tolist() for t in outcome.result.graph.initializer]
 
 
+def test_a_list_as_long_as_a_number_that_nobody_follows() -> None:
+    """Its numbers are constant, but the sizes of what reads it were found without them."""
+    outcome = hoisted("""score (float[B,3] user, float[B,3] item) => (float[B,3] y) {
+        whole = Shape(item)
+        steps = Constant<value_ints = [1, 4, 2]>()
+        rows = Expand(steps, whole)
+        most = ReduceMax<keepdims = 0>(rows)
+        zero = Constant<value_int = 0>()
+        one = Constant<value_int = 1>()
+        list = Range(zero, most, one)
+        numbers = Cast<to = 1>(list)
+        total = ReduceSum<keepdims = 0>(numbers)
+        both = Add(item, user)
+        y = Mul(both, total)
+    }""")
+    assert outcome.ops["Mul"] == 1
+
+
 def test_values_that_only_a_subgraph_reads() -> None:
     hoisted("""score (bool given, float[B,3] user, float[B,3] item) => (float[B,3] y) {
         h = Relu(user)

@@ -1,0 +1,116 @@
+"""Which entries of its inputs an operator needs for some entries of its output along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.analysis.transfer.reductions import REDUCTIONS
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import product, same
+from mari_onnx.rewrite.workspace import Workspace
+
+Needed = dict[int, int]
+"""For each input of which not all entries are needed, by its position, the axis that has the same entries."""
+
+
+def needed(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """What an operator needs for some entries of its output; ``None`` where it may need all of everything.
+
+    Args:
+        node: The operator, which has one output.
+        axis: The axis of the output that the entries are picked from, counted from the front.
+        at: The graph around it.
+    """
+    find = None if node.domain or node.captures else TABLE.get(node.op)
+    return find(node, axis, at) if find is not None else None
+
+
+def _aligned(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Entry by entry: inputs that are repeated along the axis are needed as they are."""
+    rank = at.fact(node.output).rank or 0
+    found: Needed = {}
+    for index, value in enumerate(node.inputs):
+        shape = at.fact(value).shape if value else ()
+        if shape is None:
+            return None
+        place = axis - rank + len(shape)
+        if place >= 0 and not same(shape[place], 1):
+            found[index] = place
+    return found
+
+
+def _along_others(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Softmax and such, along an axis of their own."""
+    rank = at.fact(node.output).rank or 0
+    return {0: axis} if rank and int(node.attrs.get("axis", -1)) % rank != axis and at.opset >= 13 else None
+
+
+def _normalised(node: Node, axis: int, at: Workspace) -> Needed | None:
+    rank = at.fact(node.output).rank or 0
+    if not rank or axis >= int(node.attrs.get("axis", -1)) % rank or len(node.outputs) != 1:
+        return None
+    ranks = [at.fact(v).rank for v in node.inputs[1:] if v]
+    return {0: axis} if all(r is not None and r <= rank - axis - 1 for r in ranks) else None
+
+
+def _reduced(node: Node, axis: int, at: Workspace) -> Needed | None:
+    rank, axes = at.fact(node.inputs[0]).rank, at.axes(node)
+    if not rank or not axes:
+        return None
+    gone = {int(a) % rank for a in axes}
+    kept = [k for k in range(rank) if k not in gone]
+    place = axis if node.attrs.get("keepdims", 1) else kept[axis]
+    return None if place in gone else {0: place}
+
+
+def _product(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Rows of a product, or some of a batch of them; columns are left to those who split and merge products."""
+    ranks = [at.fact(v).rank or 0 for v in node.inputs]
+    rank = at.fact(node.output).rank or 0
+    if min(ranks) < 2 or axis == rank - 1:
+        return None
+    if axis == rank - 2:
+        return {0: ranks[0] - 2}
+    return _aligned(node, axis, at)
+
+
+def _turned(node: Node, axis: int, at: Workspace) -> Needed | None:
+    rank = at.fact(node.output).rank or 0
+    return {0: int(list(node.attrs.get("perm", range(rank - 1, -1, -1)))[axis])}
+
+
+def _laid_out(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """The axis of the same size behind as many entries."""
+    before, after = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
+    if before is None or after is None:
+        return None
+    left = product(after[:axis])
+    places = [k for k, size in enumerate(before) if same(size, after[axis]) and same(product(before[:k]), left)]
+    return {0: places[-1]} if places else None
+
+
+def _joined(node: Node, axis: int, at: Workspace) -> Needed | None:
+    rank = at.fact(node.output).rank or 0
+    along = int(node.attrs["axis"]) % rank if rank else axis
+    return None if along == axis else dict.fromkeys(range(len(node.inputs)), axis)
+
+
+def _looked_up(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Rows of a table by ids."""
+    rank = at.fact(node.inputs[1]).rank
+    return {1: axis} if rank and axis < rank and int(node.attrs.get("axis", 0)) == 0 else None
+
+
+TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
+    **dict.fromkeys(UNARY, _aligned),
+    **dict.fromkeys(set(BROADCASTING) - {"PRelu"}, _aligned),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _along_others),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalised),
+    **dict.fromkeys(REDUCTIONS, _reduced),
+    "MatMul": _product,
+    "Transpose": _turned,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _laid_out),
+    "Concat": _joined,
+    "Gather": _looked_up,
+}

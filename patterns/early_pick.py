@@ -1,0 +1,114 @@
+"""Entries that nobody reads are not computed::
+
+    Gather( LayerNorm(Add(x, MatMul(h, W))) [B, T, d], k; axis 1 )   ->   the same on the rows k of x and h
+
+    f(x)[k] = f(x[k])
+
+A transformer of which one token is read in the end, the first or that of the candidate, needs the last of its layers
+for that token only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mari_onnx.analysis.facts import Shape
+from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
+from mari_onnx.ir import Node
+from mari_onnx.patterns._parts import cut, weight_rows
+from mari_onnx.patterns._picking import Needed, needed
+from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.workspace import Workspace
+
+VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Entries that are read of what an operator makes.
+
+    Attributes:
+        work: The operator.
+        needed: Which of its inputs are cut, and on which axis.
+        axis: The axis of its output.
+        entries: The entries that are read.
+    """
+
+    work: Node
+    needed: Needed
+    axis: int
+    entries: Sequence[int]
+
+
+class EarlyPick(Rule[Picked]):
+    """Picks entries in front of an operator instead of behind it."""
+
+    name = "early-pick"
+    algebra = "f(x)[k] = f(x[k])"
+    exactness = Exactness.EXACT
+    early = True
+    ops = frozenset({"Slice", "Gather"})
+
+    def match(self, node: Node, at: Workspace) -> Picked | None:
+        value = node.inputs[0]
+        work, fact = at.graph.producer(value), at.fact(value)
+        if work is None or not fact.shape or fact.opaque or len(work.outputs) != 1 or not at.graph.is_private(value):
+            return None
+        found = _sliced(node, fact.shape, at) if node.op == "Slice" else _gathered(node, fact.shape, at)
+        if found is None:
+            return None
+        axis, entries = found
+        if (fact.axis is not None and fact.axis.index == axis) or not 0 < len(entries) < fact.shape[axis]:
+            return None
+        wanted = needed(work, axis, at)
+        return Picked(work, wanted, axis, entries) if wanted else None
+
+    def rewrite(self, node: Node, found: Picked, at: Workspace) -> Sequence[str]:
+        inputs = list(found.work.inputs)
+        for index, axis in found.needed.items():
+            inputs[index] = _picked(inputs[index], axis, found.entries, at)
+        shape = list(at.fact(found.work.output).shape or ())
+        shape[found.axis] = len(found.entries)
+        if found.work.op in VIEWS:
+            made = at.reshape(inputs[0], shape)
+        else:
+            made = at.emit(found.work.op, inputs, **dict(found.work.attrs))
+        return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]
+
+
+def _picked(value: str, axis: int, entries: Sequence[int], at: Workspace) -> str:
+    """Some entries of a value; of a weight, a weight."""
+    first, count = entries[0], len(entries)
+    if list(entries) == list(range(first, first + count)):
+        return cut(value, axis, first, count, at)
+    if at.is_weight(value):
+        return weight_rows(value, axis, [(n, 1) for n in entries], at)
+    return at.emit("Gather", [value, at.weight(np.array(entries, np.int64))], axis=axis)
+
+
+def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
+    """The axis that is cut, and what is left of it; ``None`` where several are, or that is not known."""
+    given = [at.integers(v) if v else None for v in node.inputs[1:]]
+    starts, ends = given[0], given[1]
+    axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
+    steps = given[3] if node.has_input(4) else (1,) * len(starts or ())
+    if starts is None or ends is None or axes is None or steps is None:
+        return None
+    cuts = {a % len(shape): cut for a, *cut in zip(axes, starts, ends, steps, strict=True)}
+    # TensorFlow cuts all axes up to the last one that it means.
+    meant = [a for a, (start, end, step) in cuts.items() if (start, step) != (0, 1) or end < FAR]
+    if len(meant) != 1 or not isinstance(shape[meant[0]], int):
+        return None
+    start, end, step = cuts[meant[0]]
+    kept = kept_entries(shape[meant[0]], start, end, step)
+    return None if kept is None else (meant[0], kept)
+
+
+def _gathered(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
+    numbers, axis = at.integers(node.inputs[1]), int(node.attrs.get("axis", 0)) % len(shape)
+    if not numbers or (at.fact(node.inputs[1]).rank or 0) > 1 or not isinstance(shape[axis], int):
+        return None
+    return axis, [n % shape[axis] for n in numbers]

@@ -1,0 +1,186 @@
+"""f(x)[k] = f(x[k])."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.analysis.transfer.reductions import REDUCTIONS
+from mari_onnx.patterns._picking import TABLE
+from tests.patterns.support import Outcome, apply, typed
+
+RULE = "early-pick"
+
+F32 = np.float32
+INTS = "Constant<value_ints = {}>()"
+
+
+def picked(
+    layer: str,
+    pick: str = "y = Gather<axis = 1>(q, k)",
+    *,
+    item: tuple[object, ...] = ("B", 5, 6),
+    result: str = "float[B,N]",
+    k: object = -1,
+    **settings: Any,
+) -> Outcome:
+    """The rule on what is read of ``q``, which a layer makes of ``x`` or ``item``."""
+    return apply(
+        RULE,
+        f"""score ({typed("float", item)} item) => ({result} y) {{
+            x = Neg(item)
+            {layer}
+            {pick}
+        }}""",
+        **{"k": np.array(k)} if "k)" in pick else {},
+        **settings,
+    )
+
+
+def entries(outcome: Outcome, op: str, axis: int = 1) -> list[int]:
+    """How many entries there are in what each node of an operator makes."""
+    return [outcome.size_of(node.output[0])[axis] for node in outcome.of(op)]
+
+
+# -- fires -------------------------------------------------------------------------------------------------------------
+
+W = np.arange(18, dtype=F32).reshape(6, 3) - 9
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "MatMul": ("q = MatMul(x, w)", {"w": W}),
+    "Softmax": ("q = Softmax<axis = 2>(x)", {"exact": False}),
+    "LogSoftmax": ("q = LogSoftmax<axis = -1>(x)", {"exact": False}),
+    "LayerNormalization": ("q = LayerNormalization(x, s, s)", {"s": W[:, 0].copy(), "exact": False}),
+    "RMSNormalization": ("q = RMSNormalization(x, s)", {"s": W[:, 0].copy(), "exact": False, "opset": 23}),
+    "Transpose": ("a = Transpose<perm = [0, 2, 1]>(x) b = Exp(a) q = Transpose<perm = [0, 2, 1]>(b)", {"exact": False}),
+    "Reshape": (f"s = {INTS.format([0, 5, 2, 3])} q = Reshape(x, s)", {"result": "float[B,2,3]"}),
+    "Flatten": ("q = Flatten<axis = 2>(x)", {"item": ("B", 5, 2, 3), "pick": "y = Gather<axis = 1>(r, k)"}),
+    "Unsqueeze": (f"s = {INTS.format([1])} q = Unsqueeze(x, s)", {"pick": "y = Gather<axis = 2>(q, k)"}),
+    "Squeeze": (f"s = {INTS.format([1])} q = Squeeze(x, s)", {"item": ("B", 1, 5, 6)}),
+    "Concat": ("q = Concat<axis = 2>(x, item)", {}),
+    "Gather": ("i = Cast<to = 7>(item) a = Abs(i) q = Gather(w, a)", {"w": W, "result": "float[B,6,3]"}),
+}
+
+
+def test_every_operator_is_tried() -> None:
+    others = {*UNARY, *BROADCASTING, *REDUCTIONS}
+    assert CASES.keys() == TABLE.keys() - others
+
+
+@pytest.mark.parametrize("op", CASES)
+def test_operators(op: str) -> None:
+    layer, settings = CASES[op]
+    settings = {"result": "float[B,N,M]" if op in ("Unsqueeze",) else "float[B,N]", **settings}
+    if op == "Flatten":
+        # Its rows are those of the candidates as well: only what is behind them can be picked.
+        layer, settings["pick"] = "q = Flatten<axis = 1>(x)", "y = Gather<axis = 1>(q, k)"
+        settings.update(item=("B", 5), result="float[B]")
+    assert picked(layer, **settings).times >= 1
+
+
+@pytest.mark.parametrize("op", sorted(set(REDUCTIONS)))
+@pytest.mark.parametrize("keep", [0, 1])
+def test_reductions(op: str, keep: int) -> None:
+    layer = f"s = {INTS.format([2])} p = Exp(x) q = {op}<keepdims = {keep}>(p, s)"
+    outcome = picked(layer, opset=18, exact=False, result=f"float[B{',N' * keep}]")
+    assert outcome.times >= 1
+    assert entries(outcome, op) == [1]
+
+
+def test_the_rows_of_attention_that_are_read() -> None:
+    outcome = picked(
+        """t = Transpose<perm = [0, 2, 1]>(x)
+        s = MatMul(x, t)
+        p = Softmax<axis = -1>(s)
+        a = MatMul(p, item)
+        q = Add(a, x)""",
+        exact=False,
+    )
+    assert entries(outcome, "MatMul") == [1, 1]
+    assert entries(outcome, "Softmax") == [1]
+    assert entries(outcome, "Transpose") == [6]
+
+
+def test_a_batch_of_products() -> None:
+    outcome = picked("q = MatMul(x, w)", item=("B", 5, 4, 6), w=W, result="float[B,4,3]")
+    assert outcome.times >= 1
+    assert entries(outcome, "MatMul") == [1]
+
+
+def test_weights_of_each_token() -> None:
+    weight = np.arange(30, dtype=F32).reshape(5, 6)
+    outcome = picked("q = Mul(x, w)", w=weight)
+    assert [tuple(t.dims) for t in outcome.result.graph.initializer if t.name.startswith("w/")] == [(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("pick", "count"),
+    [
+        ("y = Slice(q, s, e, a)", 2),
+        ("y = Slice(q, s, e, a, t)", 1),
+        ("y = Slice(q, s3, e3)", 2),
+    ],
+)
+def test_slices(pick: str, count: int) -> None:
+    bounds = {"s": [1], "e": [3], "a": [1], "t": [2], "s3": [0, 1, 0], "e3": [2**31 - 1, 3, 2**31 - 1]}
+    used = {n: np.array(v) for n, v in bounds.items() if any(n == word.strip("(,)") for word in pick.split())}
+    outcome = picked("q = Tanh(x)", pick, result="float[B,N,6]", exact=False, **used)
+    assert outcome.times >= 1
+    assert entries(outcome, "Tanh") == [count]
+
+
+@pytest.mark.parametrize("k", [[0, 3], [4, 1, 1], [-1, -2]])
+def test_scattered_entries(k: list[int]) -> None:
+    outcome = picked("q = Tanh(x)", result="float[B,N,6]", k=k, exact=False)
+    assert outcome.times >= 1
+    assert entries(outcome, "Tanh") == [len(k)]
+
+
+# -- does not fire -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "layer", "count"),
+    [
+        ("Softmax", "q = Softmax<axis = 1>(x)", 5),
+        ("Concat", "q = Concat<axis = 1>(x, item)", 10),
+        ("CumSum", "one = Constant<value_int = 1>() q = CumSum(x, one)", 5),
+    ],
+)
+def test_what_needs_the_other_entries(op: str, layer: str, count: int) -> None:
+    assert entries(picked(layer, k=0, exact=False), op) == [count]
+
+
+def test_what_is_read_by_others_as_well() -> None:
+    assert (
+        apply(
+            RULE,
+            """score (float[B,5,6] item) => (float[B,6] y, float[B,5,6] z) {
+            q = Tanh(item)
+            k = Constant<value_int = 0>()
+            y = Gather<axis = 1>(q, k)
+            z = Neg(q)
+        }""",
+            exact=False,
+        ).times
+        == 0
+    )
+
+
+def test_all_entries_in_another_order() -> None:
+    assert picked("q = Tanh(x)", result="float[B,N,6]", k=[4, 3, 2, 1, 0], exact=False).times == 0
+
+
+def test_some_of_the_candidates() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,5] item) => (float[1,5] y) <int64[1] k> {
+            q = Tanh(item)
+            y = Gather<axis = 0>(q, k)
+        }""",
+        k=np.array([0]),
+        exact=False,
+    )
+    assert outcome.times == 0
