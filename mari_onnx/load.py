@@ -16,6 +16,7 @@ from mari_onnx.checks import check_model
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.subgraphs import subgraphs
+from mari_onnx.nested_data import with_outer_data
 from mari_onnx.opsets import with_operator_sets
 from mari_onnx.repairs import in_order, inlined, with_open_sizes
 
@@ -67,9 +68,10 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
     loaded = replace(loaded, model=with_operator_sets(loaded.model, MIN_OPSET))
     _check_opset(loaded)
     _check_constants(loaded)
-    _check_external_data(loaded)
     if loaded.model.functions:
         loaded = replace(loaded, model=_inlined(loaded))
+    _check_external_data(loaded)
+    loaded = replace(loaded, model=with_outer_data(loaded.model))
     return replace(loaded, model=in_order(loaded.model))
 
 
