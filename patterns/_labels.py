@@ -10,6 +10,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import EXTREMES, FLOATS
 from mari_onnx.rewrite.workspace import Workspace
 
 Label = int | None
@@ -108,11 +109,13 @@ def _reduction(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at
     if not axes:
         return None
     gone = {int(a) % rank for a in axes}
+    ordered = node.op in EXTREMES and at.fact(node.output).dtype in FLOATS
+    before = tuple(None if ordered and a in gone else a for a in range(rank))
     if node.attrs.get("keepdims", 1):
         after: Row = tuple(None if a in gone else a for a in range(rank))
     else:
         after = tuple(a for a in range(rank) if a not in gone)
-    return Labels((tuple(range(rank)), *map(_free, inputs[1:])), (after,))
+    return Labels((before, *map(_free, inputs[1:])), (after,))
 
 
 def _transpose(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:

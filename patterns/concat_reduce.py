@@ -1,11 +1,14 @@
 """A reduction along the axis of a Concat::
 
     ReduceSum( Concat(u, i, v; axis a), axis a )   ->   ReduceSum([u, v]) + ReduceSum(i)
-    ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL1, ReduceL2, ReduceSumSquare likewise
+    ReduceMean, ReduceProd, ReduceL1, ReduceL2, ReduceSumSquare likewise
 
     sum([u, i]) = sum(u) + sum(i)
 
 So the sums of a factorization machine, ``(sum v)^2 - sum v^2``, run over the user's fields once.
+
+ReduceMax and ReduceMin are left alone: ONNX Runtime's drop a NaN that does not come first, so one in a user's history
+that never reached a score would come first of its part, and reach all of them.
 """
 
 from __future__ import annotations
@@ -26,8 +29,6 @@ from mari_onnx.rewrite.workspace import Workspace
 COMBINED = {
     "ReduceSum": "Add",
     "ReduceMean": "Add",
-    "ReduceMax": "Max",
-    "ReduceMin": "Min",
     "ReduceProd": "Mul",
     "ReduceL1": "Add",
     "ReduceL2": "Add",
@@ -35,7 +36,7 @@ COMBINED = {
 }
 """What puts partial results together."""
 
-IDEMPOTENT_ON_ONE = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"})
+IDEMPOTENT_ON_ONE = frozenset({"ReduceSum", "ReduceMean", "ReduceProd"})
 """Reductions that leave a single entry as it is."""
 
 MAX_CHAIN = 3

@@ -87,7 +87,7 @@ def test_one_user_part_between_items() -> None:
     assert turns(outcome) == 2
 
 
-@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax", "ReduceSumSquare"])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceL1", "ReduceSumSquare"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_reductions(op: str, keep: int) -> None:
     outcome = apply(
@@ -186,6 +186,14 @@ def test_another_concat_with_the_same_parts() -> None:
 
 
 # -- does not fire -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_not_where_the_first_entry_counts(op: str, keep: int) -> None:
+    """ONNX Runtime drops a NaN that does not come first."""
+    nodes = f"y = {op}<axes = [1], keepdims = {keep}>(x)"
+    assert mixed(nodes, "float[1] unused", "B,1" if keep else "B", opset=11).times == 0
 
 
 def test_not_where_the_sides_are_sorted_already() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mari_onnx.patterns.concat_reduce import COMBINED
-from tests.patterns.support import Outcome, apply, rule_named, typed
+from tests.patterns.support import Outcome, apply, rule_named, session, typed
 
 RULE = "concat-reduce"
 
@@ -81,7 +82,7 @@ def test_a_part_of_no_entries() -> None:
         RULE,
         """score (float[B,2] user, float[B,0] item0, float[B,3] item) => (float[B,1] y) <int64[1] one = {1}> {
             c = Concat<axis = 1>(item0, user, item)
-            y = ReduceMax(c, one)
+            y = ReduceSum(c, one)
         }""",
         opset=18,
     )
@@ -126,6 +127,26 @@ def test_not_where_all_parts_are_those_of_items() -> None:
         y = ReduceSum(c, one)
     }"""
     assert apply(RULE, text).times == 0
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_what_is_no_number_reaches_no_more_scores_than_before(op: str) -> None:
+    """ONNX Runtime drops a NaN that does not come first on an axis that is not the last one."""
+    outcome = apply(
+        RULE,
+        f"""score (float[B,3,4] user, float[B,2,4] item) => (float[B,1,4] y) <int64[1] one = {{1}}> {{
+            c = Concat<axis = 1>(item, user)
+            y = {op}(c, one)
+        }}""",
+        opset=18,
+    )
+    user = np.ones((1, 3, 4), np.float32)
+    user[:, 0] = np.nan
+    item = np.zeros((2, 2, 4), np.float32)
+    (before,) = session(outcome.original).run(None, {"user": user.repeat(2, 0), "item": item})
+    (after,) = session(outcome.result).run(None, {"user": user, "item": item})
+    assert np.isfinite(before).all()
+    np.testing.assert_array_equal(after, before)
 
 
 def test_not_for_whole_numbers() -> None:
