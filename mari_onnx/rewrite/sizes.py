@@ -11,10 +11,43 @@ import sympy
 
 from mari_onnx.analysis.inputs import InputSide
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, symbol
+from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, quotient, same, substitute, symbol
 
 if TYPE_CHECKING:
     from mari_onnx.rewrite.workspace import Workspace
+
+
+def may_be_zero(dim: Dim) -> bool:
+    """Whether a size may be 0 in a request that has candidates."""
+    size = substitute(dim, 1)
+    return size == 0 if isinstance(size, int) else not size.is_positive
+
+
+def without_zeros(shape: Sequence[Dim], before: Sequence[Dim]) -> tuple[Dim, ...]:
+    """A shape as operator sets below 14 can ask for it, which have no way to say 0: there, 0 asks for what was before.
+
+    Args:
+        shape: What is asked for.
+        before: The shape until now.
+
+    Returns:
+        The shape with -1 for the one size that could be 0 where the one before is not; as it is where that is not all.
+    """
+    asks = [i for i, d in enumerate(shape) if may_be_zero(d) and (i >= len(before) or quotient(before[i], d) is None)]
+    if len(asks) != 1 or any(may_be_zero(d) for i, d in enumerate(shape) if i not in asks):
+        return tuple(shape)
+    return tuple(-1 if i in asks else d for i, d in enumerate(shape))
+
+
+def forgets_batch(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
+    """Whether ONNX Runtime may give a product the wrong shape.
+
+    Where nothing is summed up (a history of no steps) it takes the batch axes of the left operand alone.
+    """
+    if min(len(left), len(right)) < 2 or len(left) < len(right) or not may_be_zero(left[-1]):
+        return False
+    batch = left[len(left) - len(right) : -2]
+    return any(same(one, 1) and not same(other, 1) for one, other in zip(batch, right[:-2], strict=True))
 
 
 class SizeBuilder:
@@ -64,13 +97,13 @@ class SizeBuilder:
         return self._workspace.emit("Concat", pieces, axis=0) if len(pieces) > 1 else pieces[0]
 
     def target(self, shape: Sequence[Dim]) -> str:
-        """What Reshape needs to make a shape: a constant with -1 where at most one size is symbolic.
+        """What Reshape needs to make a shape: a constant with -1 where at most one size is symbolic, or -1 already.
 
         Raises:
             RuleError: A size cannot be computed.
         """
         numbers = [d for d in shape if isinstance(d, int)]
-        if 0 not in numbers and len(numbers) >= len(shape) - 1:
+        if min(numbers, default=1) > 0 and len(numbers) >= len(shape) - 1:
             entries = np.array([d if isinstance(d, int) else -1 for d in shape], np.int64)
             return self._workspace.weight(entries, "mari/sizes")
         return self.known(shape)

@@ -22,7 +22,7 @@ from mari_onnx.ir.dims import Dim, alike, is_underived
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
 from mari_onnx.rewrite.recall import Recall, frozen
-from mari_onnx.rewrite.sizes import SizeBuilder
+from mari_onnx.rewrite.sizes import SizeBuilder, forgets_batch, without_zeros
 
 SHARED_WEIGHT_BYTES = 1 << 12
 """Constants up to this size are compared by value, so that equal ones are stored once."""
@@ -158,6 +158,10 @@ class Workspace:
         names = tuple(self.graph.unique_name(f"{self._stem}/{op}") for _ in range(outputs))
         node = Node(op, tuple(inputs), names, attrs, domain, names[0], rule=self._rule)
         facts = self._judged(node)
+        if node.kind == "MatMul" and forgets_batch(*(self.facts[v].shape or () for v in inputs)):
+            raise RuleError(
+                "ONNX Runtime forgets the batch axes of a right operand without rows, and there may be none"
+            )
         if any(not f.dtype for f in facts):
             raise RuleError(f"rule {self._rule}: {node.where()} cannot be typed on inputs {list(inputs)}")
         self._origins[names[0]] = self._stem
@@ -175,10 +179,12 @@ class Workspace:
         own = self.facts[value].shape
         if alike(own, shape):
             return value
+        if self.opset < 14:
+            return self.emit("Reshape", [value, self.sizes.target(without_zeros(shape, own or ()))])
         target = self.sizes.target(shape)
         # A size that is computed may come out as 0, which would ask for the size that was there before.
-        computed = self.opset >= 14 and not self.is_weight(target)
-        attrs: dict[str, Any] = {"allowzero": 1} if computed else {}
+        literal = 0 in shape or not self.is_weight(target)
+        attrs: dict[str, Any] = {"allowzero": 1} if literal else {}
         return self.emit("Reshape", [value, target], **attrs)
 
     def squeeze(self, value: str, axes: Sequence[int]) -> str:
