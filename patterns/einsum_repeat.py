@@ -17,6 +17,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, same
 from mari_onnx.patterns._equations import MatrixProduct, agree, matrix_product, multiplied, plain_terms
 from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.sizes import may_be_zero
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -63,8 +64,8 @@ class EinsumRepeat(Rule[Shorter]):
             return None
         shorter = [t if a is None else t[:a] + t[a + 1 :] for t, a in zip(terms, axes, strict=True)]
         made = matrix_product(shorter, result) if agree(node.inputs, terms, at) else None
-        # ONNX Runtime's Einsum does not survive a sum over nothing of operands that have little in common.
-        if made is None and not all(isinstance(d, int) for d in _summed(node, terms, result, at)):
+        # ONNX Runtime's Einsum does not survive operands without entries that have little in common.
+        if made is None and any(may_be_zero(d) for v in node.inputs for d in at.fact(v).shape or ()):
             return None
         return Shorter(axes, f"{','.join(shorter)}->{result}", made)
 
@@ -76,13 +77,6 @@ class EinsumRepeat(Rule[Shorter]):
         if found.product is not None:
             return [multiplied(operands, found.product, at)]
         return [at.emit("Einsum", operands, equation=found.equation)]
-
-
-def _summed(node: Node, terms: Sequence[str], result: str, at: Workspace) -> list[Dim]:
-    """The sizes along which the operands are summed."""
-    shapes = [at.fact(v).shape or () for v in node.inputs]
-    letters = [x for term, shape in zip(terms, shapes, strict=True) for x in zip(term, shape, strict=True)]
-    return [size for letter, size in letters if letter not in result]
 
 
 def _candidates(node: Node, axes: Sequence[int | None], at: Workspace) -> list[Dim]:
