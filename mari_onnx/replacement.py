@@ -46,6 +46,14 @@ class Replacement:
         self._nodes.append(Node(op, tuple(inputs), (name,), attrs, name=name))
         return name
 
+    def squeezed(self, value: str, axes: Sequence[int]) -> str:
+        """A value without some axes of size 1."""
+        if self._graph.opset >= 13:
+            return self.call("Squeeze", [value, self.integers(axes)])
+        name = self._graph.unique_name(f"{self._node.output}/squeeze")
+        self._nodes.append(Node("Squeeze", (value,), (name,), {"axes": list(axes)}, name=name))
+        return name
+
     def ended(self, op: str, inputs: Sequence[str], attrs: dict[str, Any]) -> list[Node]:
         """All nodes, with a last one that makes what the node made."""
         return [*self._nodes, Node(op, tuple(inputs), self._node.outputs, attrs, name=self._node.name)]

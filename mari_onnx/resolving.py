@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from mari_onnx.analysis import Analysis, analyze_graph
 from mari_onnx.branches import take_branches
+from mari_onnx.einsums import plain_einsums
 from mari_onnx.ir import Graph
 from mari_onnx.known import fix_sizes
 from mari_onnx.lookups import plain_lookups
@@ -15,7 +16,7 @@ from mari_onnx.signature import Separated
 from mari_onnx.steps import run_at_once
 from mari_onnx.writes import plain_writes
 
-STEPS = (take_branches, run_at_once, fix_sizes, plain_lookups, plain_writes, plain_masked_writes)
+STEPS = (take_branches, run_at_once, fix_sizes, plain_lookups, plain_writes, plain_masked_writes, plain_einsums)
 """Each returns the graph itself where it finds nothing to do."""
 
 

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import Dim, same
+from mari_onnx.ir.dims import Dim, may_be_zero, same
 from mari_onnx.patterns._equations import MatrixProduct, agree, matrix_product, multiplied, plain_terms
 from mari_onnx.rewrite.rule import Exactness, Rule
-from mari_onnx.rewrite.sizes import may_be_zero
 from mari_onnx.rewrite.workspace import Workspace
 
 

@@ -137,3 +137,9 @@ def _substituted(value: Dim, candidates: int, other: int | None) -> Dim:
     if other is not None:
         table |= {s: other for s in value.free_symbols if s != CANDIDATES}
     return simplified(value.subs(table))
+
+
+def may_be_zero(dim: Dim) -> bool:
+    """Whether a size may be 0 in a request that has candidates."""
+    size = substitute(dim, 1)
+    return size == 0 if isinstance(size, int) else not size.is_positive

@@ -11,16 +11,10 @@ import sympy
 
 from mari_onnx.analysis.inputs import InputSide
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, quotient, same, substitute, symbol
+from mari_onnx.ir.dims import CANDIDATES, Dim, free_symbols, may_be_zero, quotient, same, symbol
 
 if TYPE_CHECKING:
     from mari_onnx.rewrite.workspace import Workspace
-
-
-def may_be_zero(dim: Dim) -> bool:
-    """Whether a size may be 0 in a request that has candidates."""
-    size = substitute(dim, 1)
-    return size == 0 if isinstance(size, int) else not size.is_positive
 
 
 def without_zeros(shape: Sequence[Dim], before: Sequence[Dim]) -> tuple[Dim, ...]:
