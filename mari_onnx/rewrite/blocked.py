@@ -7,25 +7,38 @@ to it changes results by more than the rounding of floats.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx
 
 from mari_onnx.ir.graph import Node
-from mari_onnx.rewrite.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mari_onnx.rewrite.workspace import Workspace
 
 PRODUCTS = frozenset({"MatMul", "Gemm"})
 SMALL_TYPES = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})
 
 
 def is_beside_blocked_product(node: Node, at: Workspace) -> bool:
-    """Whether a node is such a product, or works on what one makes."""
-    makers = [at.graph.producer(v) for v in node.inputs if v]
-    return _is_blocked_product(node, at) or any(m is not None and _is_blocked_product(m, at) for m in makers)
+    """Whether a node is such a product, works on what one makes, or reads the weight of one."""
+    if _is_blocked_product(node, at):
+        return True
+    read = [v for v in node.inputs if v]
+    makers = [at.graph.producer(v) for v in read]
+    if any(m is not None and _is_blocked_product(m, at) for m in makers):
+        return True
+    blocked = [v for v in read if _is_blocked(v, at)]
+    return any(_is_blocked_product(n, at) for v in blocked for n in at.graph.consumers(v))
 
 
 def _is_blocked_product(node: Node, at: Workspace) -> bool:
-    if node.op not in PRODUCTS or node.domain:
-        return False
-    made = at.graph.producer(node.inputs[1])
+    return node.op in PRODUCTS and not node.domain and _is_blocked(node.inputs[1], at)
+
+
+def _is_blocked(value: str, at: Workspace) -> bool:
+    """Whether a value is made of a weight that is quantized in blocks, or whose numbers share bytes."""
+    made = at.graph.producer(value)
     if made is None or made.op != "DequantizeLinear" or made.domain:
         return False
     return bool(made.attrs.get("block_size", 0)) or at.fact(made.inputs[0]).dtype in SMALL_TYPES

@@ -20,6 +20,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.dims import Dim, alike, is_underived
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
+from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
 from mari_onnx.rewrite.recall import Recall, frozen
 from mari_onnx.rewrite.sizes import SizeBuilder, forgets_batch, without_zeros
@@ -162,6 +163,8 @@ class Workspace:
             raise RuleError(
                 "ONNX Runtime forgets the batch axes of a right operand without rows, and there may be none"
             )
+        if is_beside_blocked_product(node, self):
+            raise RuleError("the runtime has a product of its own for weights quantized in blocks")
         if any(not f.dtype for f in facts):
             raise RuleError(f"rule {self._rule}: {node.where()} cannot be typed on inputs {list(inputs)}")
         self._origins[names[0]] = self._stem

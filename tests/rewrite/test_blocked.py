@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from mari_onnx.errors import RuleError
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
@@ -45,3 +46,25 @@ def test_nothing_changes_next_to_them(dtype: int, block: int) -> None:
     layer = model(dtype, block)
     found = rewrite(at_work(layer, sides_of(layer)), RULES, CostModel(candidates=512))
     assert not {a.node.split()[0] for a in found.applied} & {"MatMul", "Add"}
+
+
+@pytest.mark.parametrize(("dtype", "block"), [*BLOCKED, (TensorProto.INT8, 0)])
+@pytest.mark.parametrize(("op", "inputs"), [("MatMul", ["x", "w"]), ("Transpose", ["w"]), ("Neg", ["m"])])
+def test_no_rule_elsewhere_makes_more_of_them(op: str, inputs: list[str], dtype: int, block: int) -> None:
+    """A rule that starts further on, as those for attention, may not compute the product anew for some rows."""
+    layer = model(dtype, block)
+    at = at_work(layer, sides_of(layer))
+    if (dtype, block) in BLOCKED:
+        with pytest.raises(RuleError, match="quantized in blocks"):
+            at.emit(op, inputs)
+    else:
+        assert at.fact(at.emit(op, inputs)).dtype == TensorProto.FLOAT
+
+
+def test_tables_of_few_bits_are_looked_up() -> None:
+    text = TEXT.replace("BLOCKS", "").replace("124] item)", "124] item, int64[B] item_id)")
+    text = text.replace("y) {", "y, float[B,64] rows) {")
+    layer = parser.parse_model(text.replace("w = Deq", "t = DequantizeLinear(q, s) rows = Gather(t, item_id) w = Deq"))
+    layer.graph.initializer.extend(model(TensorProto.INT4, 0).graph.initializer)
+    at = at_work(layer, sides_of(layer))
+    assert at.fact(at.emit("Gather", ["t", "item_id"])).rank == 2
