@@ -115,6 +115,7 @@ def compare_arrays(
     truth: Array | None = None,
     dtype: int | None = None,
     noise: float = 0.0,
+    axis: int = 0,
 ) -> Comparison:
     """Compares one output.
 
@@ -125,6 +126,7 @@ def compare_arrays(
         truth: the original's output in double precision, if there is one.
         dtype: the ONNX type of the output where numpy's differs (bfloat16 arrives as float32).
         noise: the `noise_level` of the original on many candidates; on a few it may be small by luck.
+        axis: the axis of the candidates.
 
     Returns:
         The comparison.
@@ -141,7 +143,7 @@ def compare_arrays(
     if expected.dtype.kind != "f":
         return _compare_exactly(expected, actual)
     fitting = tolerance.for_dtype(dtype or onnx.helper.np_dtype_to_tensor_dtype(expected.dtype))
-    return _compare_floats(_double(expected), _double(actual), fitting, truth, noise)
+    return _compare_floats(_double(expected), _double(actual), fitting, truth, noise, axis)
 
 
 def _compare_parts(expected: Array, actual: Array, tolerance: Tolerance) -> Comparison:
@@ -176,12 +178,12 @@ def _compare_exactly(expected: Array, actual: Array) -> Comparison:
 
 
 def _compare_floats(
-    expected: Array, actual: Array, tolerance: Tolerance, truth: Array | None, noise: float
+    expected: Array, actual: Array, tolerance: Tolerance, truth: Array | None, noise: float, axis: int
 ) -> Comparison:
     nan = np.isnan(expected)
     difference = max_error(expected, actual)
     errors = _float64_errors(expected, actual, truth)
-    mismatch = _special_mismatch(expected, actual) or _value_mismatch(expected, actual, tolerance, errors, noise)
+    mismatch = _special_mismatch(expected, actual) or _value_mismatch(expected, actual, tolerance, errors, noise, axis)
     optimized_error, original_error = errors or (None, None)
     return Comparison(
         difference,
@@ -193,13 +195,13 @@ def _compare_floats(
     )
 
 
-def noise_level(array: Array, truth: Array, tolerance: Tolerance) -> float:
+def noise_level(array: Array, truth: Array, tolerance: Tolerance, axis: int = 0) -> float:
     """How far an output is from its float64 run, in tolerances of its scale; 0 where they cannot be compared."""
     if array.shape != truth.shape or array.dtype.kind != "f" or truth.dtype.kind != "f":
         return 0.0
     finite = np.isfinite(array) & np.isfinite(truth)
     error = float(np.abs(_double(array) - truth)[finite].max(initial=0.0))
-    return error / max(tolerance.of_scale(_scale(_double(array))), TINY)
+    return error / max(tolerance.of_scale(_scale(_double(array), axis)), TINY)
 
 
 def _float64_errors(expected: Array, actual: Array, truth: Array | None) -> tuple[float, float] | None:
@@ -222,12 +224,12 @@ def _special_mismatch(expected: Array, actual: Array) -> str | None:
 
 
 def _value_mismatch(
-    expected: Array, actual: Array, tolerance: Tolerance, errors: tuple[float, float] | None, noise: float
+    expected: Array, actual: Array, tolerance: Tolerance, errors: tuple[float, float] | None, noise: float, axis: int
 ) -> str | None:
     gap = np.where(np.isfinite(expected), _gap(expected, actual), 0.0)
-    allowed = tolerance.atol + tolerance.rtol * _magnitude(expected)
+    allowed = tolerance.atol + tolerance.rtol * _magnitude(expected, axis)
     over = gap > allowed
-    if not over.any() or _forgiven(errors, tolerance, expected, noise):
+    if not over.any() or _forgiven(errors, tolerance, _scale(expected, axis), noise):
         return None
     worst = np.unravel_index(np.argmax(np.where(over, gap / np.maximum(allowed, TINY), 0)), gap.shape)
     at = tuple(int(index) for index in worst)
@@ -237,34 +239,34 @@ def _value_mismatch(
     )
 
 
-def _magnitude(expected: Array) -> Array:
+def _magnitude(expected: Array, axis: int) -> Array:
     """What errors are relative to, kept broadcastable: of each column of scores, or of each candidate's tensor.
 
     Columns of a matrix are scores of their own, each with its scale; a tensor of more axes is one thing.
     """
     magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-    scores = expected.ndim > 1 and sum(size > 1 for size in expected.shape[1:]) <= 1
-    axes = (0,) if scores else tuple(range(1, expected.ndim))
+    others = tuple(k for k in range(expected.ndim) if k != axis)
+    scores = expected.ndim > 1 and sum(expected.shape[k] > 1 for k in others) <= 1
+    axes = (axis,) if scores else others
     return np.asarray(magnitude.max(axis=axes, keepdims=True, initial=0.0)) if axes else magnitude
 
 
-def _scale(array: Array) -> float:
-    return float(_magnitude(array).max(initial=0.0))
+def _scale(array: Array, axis: int) -> float:
+    return float(_magnitude(array, axis).max(initial=0.0))
 
 
-def _forgiven(errors: tuple[float, float] | None, tolerance: Tolerance, expected: Array, noise: float) -> bool:
+def _forgiven(errors: tuple[float, float] | None, tolerance: Tolerance, scale: float, noise: float) -> bool:
     """Whether the optimized model is about as close to float64 as the original, and the original close at all."""
     if errors is None:
         return False
-    scale = _scale(expected)
     optimized, original = errors[0], max(errors[1], noise * tolerance.of_scale(scale))
     if original > FLOAT64_REACH * tolerance.of_scale(scale):
         return False
     return optimized <= FLOAT64_FACTOR * original + TINY * max(1.0, scale)
 
 
-def ranking_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool | None:
-    """Whether candidates keep their order in an output of shape [B] or [B, k] (each column is a ranking).
+def ranking_kept(expected: Array, actual: Array, tolerance: Tolerance, axis: int = 0) -> bool | None:
+    """Whether candidates keep their order in an output of shape [B], [B, k] or [k, B] (each column is a ranking).
 
     Two candidates whose scores differ by no more than the tolerance are tied, and may swap; where they differ by more
     than twice as much, they must not become equal either.
@@ -273,15 +275,16 @@ def ranking_kept(expected: Array, actual: Array, tolerance: Tolerance) -> bool |
         expected: the original's scores.
         actual: the optimized model's scores.
         tolerance: what counts as a tie.
+        axis: the axis of the candidates.
 
     Returns:
         The answer, or None where the output is no ranking.
     """
     if expected.shape != actual.shape or expected.ndim not in (1, 2) or expected.dtype.kind != "f":
         return None
-    if expected.shape[0] < 2:
+    if expected.shape[axis] < 2:
         return None
-    one, two = (_double(array).reshape(expected.shape[0], -1) for array in (expected, actual))
+    one, two = (np.moveaxis(_double(a), axis, 0).reshape(expected.shape[axis], -1) for a in (expected, actual))
     return all(_column_kept(one[:, column], two[:, column], tolerance) for column in range(one.shape[1]))
 
 

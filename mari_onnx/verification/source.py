@@ -29,6 +29,9 @@ Array = npt.NDArray[Any]
 # Shapes, axes, offsets and sequence positions are far below this; embedding tables and weights far above.
 SMALL_ELEMENTS = 1 << 16
 
+COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
+FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
 # Same inputs, other outputs.
 RANDOM_OPERATORS = (
     "Bernoulli",
@@ -124,6 +127,16 @@ def all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 if attribute.type == onnx.AttributeProto.TENSOR:
                     yield attribute.t
                 yield from attribute.tensors
+
+
+def computed_types(source: ModelSource) -> dict[str, int]:
+    """The element type of each output, or a coarser one that the model computes in."""
+    graph = source.proto.graph
+    used = {tensor.data_type for tensor in graph.initializer}
+    used |= {a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
+    coarse = next((dtype for dtype in COARSEST_FIRST if dtype in used), None)
+    declared = {info.name: info.type.tensor_type.elem_type for info in graph.output}
+    return {name: coarse if coarse and dtype in FLOATS else dtype for name, dtype in declared.items()}
 
 
 def item_bytes(elem_type: int) -> int:

@@ -8,26 +8,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
+from mari_onnx.verification.layouts import candidate_axes
 from mari_onnx.verification.order import check_order, doubt
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
 from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
-from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
+from mari_onnx.verification.source import Array, ModelLike, ModelSource, computed_types, open_source
 
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
 SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
-COARSEST_FIRST = (onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16)
-FLOATS = (*COARSEST_FIRST, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 SUSPICIOUS = 30.0  # times further from float64 than the original
 SUSPICIOUS_SCALE = 2e-6  # of the output's magnitude: what another order of additions may cost
 Progress = Callable[[str], None]
@@ -52,6 +50,7 @@ class _State:
     reference: Float64Reference | None = None
     reference_tried: bool = False
     noise: Mapping[str, float] | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     def note(self, sentence: str) -> None:
         if sentence and sentence not in self.notes:
@@ -121,7 +120,7 @@ def verify(
         source,
         signature,
         Tolerance(rtol, atol),
-        _computed_types(source),
+        computed_types(source),
     )
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
     plan = replace(plan, one_user_row=signature.given_once)
@@ -129,6 +128,7 @@ def verify(
     _check_signatures(pair, state, inputs)
     for name in plan.uneven_samples():
         state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
+    state.axes = candidate_axes(lambda batch: _run_original(pair, state, batch, 0)[1], inputs.fixed_batch)
     for batch in _usable_batches(inputs, batches, state):
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
@@ -145,16 +145,6 @@ def verify(
     passed = all(report.mismatch is None for report in reports)
     state.note("" if passed else doubt(source, other))
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
-
-
-def _computed_types(source: ModelSource) -> dict[str, int]:
-    """The element type of each output, or a coarser one that the model computes in."""
-    graph = source.proto.graph
-    used = {tensor.data_type for tensor in graph.initializer}
-    used |= {a.i for n in graph.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"}
-    coarse = next((dtype for dtype in COARSEST_FIRST if dtype in used), None)
-    declared = {info.name: info.type.tensor_type.elem_type for info in graph.output}
-    return {name: coarse if coarse and dtype in FLOATS else dtype for name, dtype in declared.items()}
 
 
 def _session_of_original(source: ModelSource) -> Session:
@@ -354,12 +344,13 @@ def _compare_output(
 ) -> dict[str, Array] | None:
     """Compares one output; float64 is consulted when the plain tolerance fails. Returns the float64 run, if made."""
     dtype, where = pair.dtypes.get(name), _place(feeds)
-    found = compare_arrays(*arrays, pair.tolerance, (truth or {}).get(name), dtype)
+    axis = state.axes.get(name, 0)
+    found = compare_arrays(*arrays, pair.tolerance, (truth or {}).get(name), dtype, axis=axis)
     if found.mismatch and truth is None and arrays[0].dtype.kind == "f":
         truth = _truth(pair, state, feeds) or {}
-    kept = ranking_kept(*arrays, pair.tolerance.for_dtype(dtype or 0))
+    kept = ranking_kept(*arrays, pair.tolerance.for_dtype(dtype or 0), axis)
     if found.mismatch and truth and name in truth:
-        near = compare_arrays(*arrays, pair.tolerance, truth[name], dtype, _noise(pair, state).get(name, 0.0))
+        near = compare_arrays(*arrays, pair.tolerance, truth[name], dtype, _noise(pair, state).get(name, 0.0), axis)
         # Rounding excuses other scores, but not another order of the candidates.
         found = replace(near, mismatch=f"{found.mismatch}; candidates change places") if kept is False else near
     state.reports[name] = state.reports[name].with_run(found, where)
@@ -389,7 +380,9 @@ def _noise(pair: _Pair, state: _State) -> Mapping[str, float]:
         with contextlib.suppress(RunError):
             expected, truth = pair.original.run(feeds.full), _truth(pair, state, feeds) or {}
             state.noise = {
-                name: noise_level(array, truth[name], pair.tolerance.for_dtype(pair.dtypes.get(name, 0)))
+                name: noise_level(
+                    array, truth[name], pair.tolerance.for_dtype(pair.dtypes.get(name, 0)), state.axes.get(name, 0)
+                )
                 for name, array in expected.items()
                 if name in truth
             }

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mari_onnx.verification import Tolerance, compare_arrays, max_error
+from mari_onnx.verification import Tolerance, compare_arrays, max_error, ranking_kept
+from mari_onnx.verification.layouts import candidate_axes
 
 STRICT = Tolerance(1e-4, 1e-5)
 FLOATS = hnp.arrays(
@@ -44,6 +45,45 @@ def test_errors_in_scores_are_scaled_by_their_column(shape):
     assert compare_arrays(expected, actual, STRICT).mismatch is None
     actual[0, ..., 1] += 0.5
     assert "0.501" in compare_arrays(expected, actual, STRICT).mismatch
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (1, 2, 3)])
+def test_candidates_behind_their_scores(shape):
+    """A row of large numbers beside a row of scores."""
+    axis = shape.index(3)
+    expected = np.array([[1e4, 1.0, 1.0], [1e-3, 1e-3, 1e-3]], np.float32).reshape(shape)
+    actual = expected.copy()
+    actual.reshape(2, 3)[1, 0] += 0.5
+    assert compare_arrays(expected, actual, STRICT).mismatch is None
+    assert "0.501" in compare_arrays(expected, actual, STRICT, axis=axis).mismatch
+    small = np.array([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]])
+    assert ranking_kept(small, small[::-1], STRICT, axis=1) is False
+    assert ranking_kept(small, small[::-1] * [-1, -1, -1], STRICT, axis=1) is True
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        (["B"], 0),
+        (["B", 4], 0),
+        ([4, "B"], 1),
+        ([3, "B"], 1),
+        ([1, 5, "B"], 2),
+        (["B2"], 0),
+        (["B2", "B"], 1),
+        (["B", "B"], 0),
+        ([3, 5], None),
+        ([], None),
+    ],
+)
+def test_the_axis_of_the_candidates(shape, axis):
+    def run(batch):
+        sizes = {"B": batch, "B2": 2 * batch}
+        return {"y": np.zeros([sizes.get(d, d) for d in shape])}
+
+    assert candidate_axes(run, None).get("y") == axis
+    assert axis is None or candidate_axes(run, 64).get("y") == axis
+    assert candidate_axes(lambda batch: run(batch) if batch == 3 else {}, None) == {}
 
 
 def test_errors_in_tensors_are_scaled_by_the_candidate():

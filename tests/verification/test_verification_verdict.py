@@ -274,6 +274,22 @@ def test_impossible_options(original, optimized, options):
         verify(original, optimized, **options)
 
 
+@pytest.mark.parametrize("batch", ["B", "6"])
+def test_scores_with_the_candidates_behind(make, batch):
+    """Scores that are lost beside a row of large numbers, and of which the order is lost."""
+    text = f"""g (float[{batch},4] user, float[{batch},4] item) => (float[2,{batch}] y)
+        <int64[1] one = {{1}}, float big = {{100000000}}> {{
+        s = Mul(user, item) t = ReduceSum(s, one) score = Sigmoid(t)
+        large = ReduceSum(item, one) larger = Mul(large, big)
+        both = Concat<axis = 1>(larger, score) y = Transpose<perm = [1, 0]>(both)
+    }}"""
+    original = make(text)
+    assert verify(original, original, user_inputs=USER).passed
+    wrong = verify(original, make(text.replace("Sigmoid(t)", "Neg(t)")), user_inputs=USER)
+    assert not wrong.passed
+    assert not wrong.ranking_unchanged
+
+
 def test_near_ties_may_swap(make, original):
     score = np.array([0.5, 0.50001, 0.1, 0.9])
     swapped = np.array([0.50001, 0.5, 0.1, 0.9])
