@@ -21,15 +21,21 @@ SMALL_TYPES = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})
 
 
 def is_beside_blocked_product(node: Node, at: Workspace) -> bool:
-    """Whether a node is such a product, works on what one makes, or reads the weight of one."""
-    if _is_blocked_product(node, at):
+    """Whether a node is such a product, works on what one makes, makes what is added to that, or reads a weight of one.
+
+    What is added counts, for ONNX Runtime makes a Gemm of a product and of a sum whose sizes it can tell.
+    """
+    if _is_blocked_product(node, at) or _works_on_one(node, at):
         return True
-    read = [v for v in node.inputs if v]
-    makers = [at.graph.producer(v) for v in read]
-    if any(m is not None and _is_blocked_product(m, at) for m in makers):
+    if any(_works_on_one(n, at) for v in node.outputs if v for n in at.graph.consumers(v)):
         return True
-    blocked = [v for v in read if _is_blocked(v, at)]
+    blocked = [v for v in node.inputs if v and _is_blocked(v, at)]
     return any(_is_blocked_product(n, at) for v in blocked for n in at.graph.consumers(v))
+
+
+def _works_on_one(node: Node, at: Workspace) -> bool:
+    makers = [at.graph.producer(v) for v in node.inputs if v]
+    return any(m is not None and _is_blocked_product(m, at) for m in makers)
 
 
 def _is_blocked_product(node: Node, at: Workspace) -> bool:

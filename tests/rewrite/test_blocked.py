@@ -41,6 +41,18 @@ def test_the_product_and_what_reads_it(dtype: int, block: int) -> None:
     assert beside == ({"MatMul", "Add"} if (dtype, block) in BLOCKED else set())
 
 
+@pytest.mark.parametrize(("dtype", "block"), [*BLOCKED, (TensorProto.INT8, 0)])
+def test_what_is_added(dtype: int, block: int) -> None:
+    """The runtime makes a Gemm of a product and a sum, instead, where it can tell the sizes of what is added."""
+    layer = model(dtype, block)
+    layer.graph.node[-1].input[1] = "added"
+    layer.graph.node.insert(0, helper.make_node("Neg", ["item"], ["negative"]))
+    layer.graph.node.insert(1, helper.make_node("ReduceMax", ["negative"], ["added"]))
+    at = at_work(layer, sides_of(layer))
+    beside = {node.op for node in at.graph.nodes if is_beside_blocked_product(node, at)}
+    assert beside == ({"MatMul", "Add", "ReduceMax"} if (dtype, block) in BLOCKED else set())
+
+
 @pytest.mark.parametrize(("dtype", "block"), BLOCKED)
 def test_nothing_changes_next_to_them(dtype: int, block: int) -> None:
     layer = model(dtype, block)
