@@ -30,17 +30,9 @@ def _plain(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> l
     shape = analysis.facts[node.inputs[1]].shape
     if not shape or analysis.facts[node.inputs[0]].shape is None:
         return []
-    return _by_number(graph, made, node) if shape[-1] == 1 else _by_row(graph, analysis, made, node)
-
-
-def _by_number(graph: Graph, made: Replacement, node: Node) -> list[Node]:
-    """A Gather, as each index has one number."""
-    data, index = node.inputs
-    if graph.opset < 13:
-        numbers = made.call("Squeeze", [index], axes=[-1])
-    else:
-        numbers = made.call("Squeeze", [index, made.integers([-1])])
-    return made.ended("Gather", [data, numbers], {"axis": 0})
+    if shape[-1] != 1:
+        return _by_row(graph, analysis, made, node)
+    return made.ended("Gather", [node.inputs[0], made.squeezed(node.inputs[1], [-1])], {"axis": 0})
 
 
 def _by_row(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> list[Node]:
