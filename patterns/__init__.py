@@ -15,6 +15,7 @@ from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
 from mari_onnx.patterns.concat_expand import ConcatExpand
+from mari_onnx.patterns.concat_extreme import ConcatExtreme
 from mari_onnx.patterns.concat_group import ConcatGroup
 from mari_onnx.patterns.concat_groupnorm import ConcatGroupnorm
 from mari_onnx.patterns.concat_layernorm import ConcatLayernorm
@@ -132,6 +133,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExpand(),
     ConcatRowwise(),
     ConcatReduce(),
+    ConcatExtreme(),
     ConcatWindows(),
     SplitKernel(),
     ContinuedRecurrence(),

@@ -7,8 +7,7 @@
 
 So the sums of a factorization machine, ``(sum v)^2 - sum v^2``, run over the user's fields once.
 
-ReduceMax and ReduceMin are left alone: ONNX Runtime's drop a NaN that does not come first, so one in a user's history
-that never reached a score would come first of its part, and reach all of them.
+ReduceMax and ReduceMin have a rule of their own, ``concat-extreme``, for the sake of NaN.
 """
 
 from __future__ import annotations

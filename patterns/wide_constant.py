@@ -27,8 +27,9 @@ from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Equal", "Less", "Greater"})
-EXTREMES = frozenset({"Max", "Min"})
-"""Of int64, ONNX Runtime 1.31 compares the lower halves alone where both operands have axes, not so with one number."""
+OTHERWISE = frozenset({"Max", "Min", "Pow"})
+"""Of integers, ONNX Runtime 1.31 does something else where both operands have axes than with one number: it compares the
+lower halves of int64 alone, and powers overflow in another way."""
 BIASED = frozenset({"MatMul", "Gemm", "Conv"})
 """Operators with which ONNX Runtime merges a bias behind them."""
 NORMALISED = frozenset({"Div", "Reciprocal", "Sqrt", "Conv"})
@@ -60,7 +61,7 @@ class WideConstant(Rule[Narrow]):
         shape, axis = at.fact(node.output).shape, at.fact(node.output).axis
         if len(weights) != 1 or not shape:
             return None
-        if node.op in EXTREMES and at.fact(node.output).dtype not in FLOATS:
+        if node.op in OTHERWISE and at.fact(node.output).dtype not in FLOATS:
             return None
         own = at.fact(node.inputs[weights[0]]).shape or ()
         if math.prod(own) == 1:

@@ -55,7 +55,7 @@ def test_what_stays_as_it_is(line: str, declared: str) -> None:
     assert apply(RULE, text_of(line, declared=declared), s=np.array(2, np.float32)).times == 0
 
 
-@pytest.mark.parametrize("op", ["Max", "Min"])
+@pytest.mark.parametrize("op", ["Max", "Min", "Pow"])
 def test_hashes_of_32_bits_keep_the_bounds_that_are_one_number(op: str) -> None:
     """ONNX Runtime takes the lower halves of such ids for signed where both operands have axes."""
     hashes = np.array([2**31 + 5, 2**32 - 1, 7, 3 * 2**30] * 4, np.int64).reshape(16, 1)
