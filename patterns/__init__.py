@@ -80,6 +80,7 @@ from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.tower_parts import TowerParts
 from mari_onnx.patterns.unflatten import Unflatten
+from mari_onnx.patterns.user_pairs import UserPairs
 from mari_onnx.patterns.views import Views
 from mari_onnx.patterns.weighted_sum import WeightedSum
 from mari_onnx.patterns.wide_constant import WideConstant
@@ -102,6 +103,7 @@ RULES: tuple[Rule[Any], ...] = (
     TowerParts(),
     Unflatten(),
     PairwiseProducts(),
+    UserPairs(),
     ContractedWeight(),
     EinsumProduct(),
     EinsumMatMul(),

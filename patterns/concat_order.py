@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
-from mari_onnx.patterns._orders import Orders, arrangement, axis_joined, orders_from, reordered, wanted_by
-from mari_onnx.patterns._parts import joined, mixed_parts, runs_of
-from mari_onnx.patterns.views import VIEWS
+from mari_onnx.patterns._orders import Orders, orders_from
+from mari_onnx.patterns._parts import mixed_parts, runs_of
+from mari_onnx.patterns._reordering import in_new_order, in_order
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -43,48 +42,4 @@ class ConcatOrder(Rule[Orders]):
         return Refusal("the order of its parts matters to something that reads them") if found is None else found
 
     def rewrite(self, node: Node, found: Orders, at: Workspace) -> Sequence[str]:
-        made: dict[str, str] = {}
-        built: dict[Node, list[str]] = {}
-        for each in found.nodes:
-            at.working_for(each, self.name)
-            built[each] = _built(each, found, made, at)
-            made |= {old: new for old, new in zip(each.outputs, built[each], strict=True) if found.axes(old)}
-        for each in reversed(found.nodes):
-            if each is not node:
-                at.replace(each, built[each])
-        at.working_for(node, self.name)
-        return built[node]
-
-
-def _built(node: Node, orders: Orders, made: dict[str, str], at: Workspace) -> list[str]:
-    """The node on operands in their new order."""
-    if node.op in VIEWS:
-        shape = at.fact(node.output).shape
-        assert shape is not None
-        return [at.reshape(made.get(node.inputs[0], node.inputs[0]), shape)]
-    axis = axis_joined(node, at)
-    if axis is not None and (node.output, axis) in orders.places:
-        return [_joined_anew(node, axis, orders, made, at)]
-    inputs = [
-        reordered(value, row, wanted, at) if at.is_weight(value) else made.get(value, value)
-        for value, row, wanted in wanted_by(node, orders)
-    ]
-    if at.lifting.is_repetition(node):
-        return [_repeated(inputs[0], node, at)]
-    return list(at.emit_many(node.op, inputs, len(node.outputs), **dict(node.attrs)))
-
-
-def _joined_anew(node: Node, axis: int, orders: Orders, made: dict[str, str], at: Workspace) -> str:
-    places = arrangement(node, orders.places, at)
-    if places is None:
-        raise RuleError("its parts cannot be put in that order")
-    values = [made.get(v, v) for v in (node.inputs[index] for index in places)]
-    first = next((i for i, v in enumerate(values) if not at.is_user(v)), len(values))
-    leading = [joined(values[:first], axis, at)] if first else []
-    return joined([*leading, *values[first:]], axis, at)
-
-
-def _repeated(once: str, node: Node, at: Workspace) -> str:
-    value = at.graph.unique_name(f"{node.output}/sorted")
-    at.lifting.repeat(once, value, at.fact(node.output))
-    return value
+        return in_new_order(node, found, self.name, in_order, at)

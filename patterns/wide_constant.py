@@ -28,8 +28,8 @@ from mari_onnx.rewrite.workspace import Workspace
 
 OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Equal", "Less", "Greater"})
 OTHERWISE = frozenset({"Max", "Min", "Pow"})
-"""Of integers, ONNX Runtime 1.31 does something else where both operands have axes than with one number: it compares the
-lower halves of int64 alone, and powers overflow in another way."""
+"""Of integers, ONNX Runtime 1.31 does something else where both operands have axes than with one number: it compares
+the lower halves of int64 alone, and powers overflow in another way."""
 BIASED = frozenset({"MatMul", "Gemm", "Conv"})
 """Operators with which ONNX Runtime merges a bias behind them."""
 NORMALISED = frozenset({"Div", "Reciprocal", "Sqrt", "Conv"})
