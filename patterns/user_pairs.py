@@ -43,6 +43,7 @@ class UserPairs(Rule[Pairs]):
 
     name = "user-pairs"
     algebra = "x[k] = [u[k_u], x[k_i]]"
+    rival = True
     exactness = Exactness.REASSOCIATING
     ops = frozenset({"Gather"})
 
