@@ -23,6 +23,7 @@ class CandidateRows(Rule[str]):
 
     name = "candidate-rows"
     algebra = "x_b U_h for all b = [x_1; x_2; ..] U_h"
+    rival = True
     exactness = Exactness.EXACT
     ops = frozenset({"MatMul"})
 
