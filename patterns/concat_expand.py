@@ -4,7 +4,7 @@
 
     repeat_b([u, i]_a) = [repeat_b(u), repeat_b(i)]_a
 
-Keys and values that several heads share are repeated so for each of them.
+Tile likewise. Keys and values that several heads share are repeated so for each of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mari_onnx.rewrite.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The parts, the axis of the result that they are joined on, and how often each axis is repeated."""
+    """The parts, the axis of the result that they are joined on, and to what size each axis is repeated."""
 
     parts: Parts
     axis: int
@@ -35,7 +35,7 @@ class ConcatExpand(Rule[Repeated]):
     name = "concat-expand"
     algebra = "repeat_b([u, i]_a) = [repeat_b(u), repeat_b(i)]_a"
     exactness = Exactness.EXACT
-    ops = frozenset({"Expand"})
+    ops = frozenset({"Expand", "Tile"})
 
     def match(self, node: Node, at: Workspace) -> Repeated | None:
         parts = mixed_parts(node.inputs[0], at)
@@ -48,6 +48,6 @@ class ConcatExpand(Rule[Repeated]):
         return Repeated(parts, axis, sizes) if sizes[axis] == 1 else None
 
     def rewrite(self, node: Node, found: Repeated, at: Workspace) -> Sequence[str]:
-        target = at.sizes.target(found.sizes)
+        times = at.sizes.target(found.sizes) if node.op == "Expand" else node.inputs[1]
         wholes = [joined(run.values, found.parts.axis, at) for run in runs_of(found.parts, at)]
-        return [joined([at.emit("Expand", [whole, target]) for whole in wholes], found.axis, at)]
+        return [joined([at.emit(node.op, [whole, times]) for whole in wholes], found.axis, at)]

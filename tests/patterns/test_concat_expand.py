@@ -42,6 +42,32 @@ def test_a_new_axis_in_front() -> None:
     assert {(2, 1, 3, 4), (2, "B", 2, 4)} <= expanded(outcome)
 
 
+@pytest.mark.parametrize("times", ["1, 3, 1, 1", "1, 3, 1, 2"])
+def test_heads_that_are_repeated_one_after_the_other(times: str) -> None:
+    outcome = apply(
+        RULE,
+        f"""score (float[B,1,3,4] user, float[B,1,2,4] item) => (float[B,3,5,N] y) {{
+            x = Concat<axis = 2>(user, item)
+            times = Constant<value_ints = [{times}]>()
+            y = Tile(x, times)
+        }}""",
+    )
+    assert outcome.times == 1
+    assert {outcome.size_of(node.output[0])[2] for node in outcome.of("Tile")} == {2, 3}
+
+
+def test_tokens_that_are_repeated() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,3,4] user, float[B,2,4] item) => (float[B,10,4] y) {
+            x = Concat<axis = 1>(user, item)
+            times = Constant<value_ints = [1, 2, 1]>()
+            y = Tile(x, times)
+        }""",
+    )
+    assert outcome.times == 0
+
+
 def test_parts_of_one_side() -> None:
     outcome = apply(
         RULE,
