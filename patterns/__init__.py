@@ -73,6 +73,7 @@ from mari_onnx.patterns.scaled_sum import ScaledSum
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
+from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
 from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
@@ -92,6 +93,7 @@ RULES: tuple[Rule[Any], ...] = (
     Views(),
     Neutral(),
     ExactCasts(),
+    SpelledSoftmax(),
     PaddedConv(),
     LateView(),
     ConcatOrder(),
