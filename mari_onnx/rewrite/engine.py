@@ -41,6 +41,8 @@ JOINING = frozenset({"Concat", *BROADCASTING})
 
 GROUP_LOSS = 12.0
 """Starts of an operator that one of the nodes that are tried together may cost."""
+MAX_CHAIN = 3
+"""How far up a Concat is looked for that could be brought to a node that waits for it."""
 TRIALS_PER_NODE = 10
 MIN_GAIN = 1e-6
 """Microseconds."""
@@ -356,8 +358,20 @@ class _Engine:
         if not any(p is not None and p.kind == "Concat" for p in producers):
             return
         for producer in producers:
-            if producer is not None and producer.kind != "Concat" and node in self.graph:
-                self.try_node(producer, depth + 1)
+            waiting = self._behind_concat(producer) if node in self.graph else None
+            if waiting is not None:
+                self.try_node(waiting, depth + 1)
+
+    def _behind_concat(self, node: Node | None) -> Node | None:
+        """The node in a chain, followed upwards, behind which a Concat has got stuck."""
+        for _ in range(MAX_CHAIN):
+            if node is None or node.kind == "Concat" or not node.inputs:
+                return None
+            before = self.graph.producer(node.inputs[0]) if node.inputs[0] else None
+            if before is not None and before.kind == "Concat":
+                return node
+            node = before
+        return None
 
     def _gain(self, mark: int) -> float:
         added, removed = self.graph.edits(mark)
