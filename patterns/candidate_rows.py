@@ -1,11 +1,12 @@
 """Products of each candidate with matrices that are computed once, one for each head::
 
     MatMul( x: [B, h, r, d], U: [h, d, n] )   ->   the rows of all candidates below each other, [h, B r, d] @ [h, d, n]
+    MatMul( x: [B, 1, r, d], U: [h, d, n] )   ->   [1, B r, d] @ [h, d, n], the same rows for each head
 
     x_b U_h for all b = [x_1; x_2; ..] U_h
 
 One large product for each head instead of a small one for each candidate and head: attention of many candidates over
-the same history.
+the same history, and experts that the user chooses.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ class CandidateRows(Rule[str]):
             return None
         single = at.single(matrices)
         shape, heads = at.fact(single).shape, fact.shape[1:-2]
-        if shape is None or all(d == 1 for d in heads):
+        if shape is None or (len(shape) == len(fact.shape) and not same(shape[0], 1)):
             return None
-        if len(shape) == len(fact.shape) and not same(shape[0], 1):
+        own = shape[-2 - len(heads) : -2]
+        if len(own) != len(heads) or not all(isinstance(d, int) for d in own) or all(d == 1 for d in own):
             return None
-        return single if shape[-2 - len(heads) : -2] == heads else None
+        return single if all(d in (1, h) for d, h in zip(heads, own, strict=True)) else None
 
     def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
         shape, matrices = at.fact(node.inputs[0]).shape, at.fact(found).shape
@@ -50,9 +52,12 @@ class CandidateRows(Rule[str]):
         assert matrices is not None
         batch, heads, (count, width) = shape[0], shape[1:-2], shape[-2:]
         inside = [*range(1, len(heads) + 1), 0, len(shape) - 2, len(shape) - 1]
-        stacked = at.reshape(at.emit("Transpose", [node.inputs[0]], perm=inside), (*heads, batch * count, width))
+        rows = node.inputs[0] if all(same(d, 1) for d in heads) else at.emit("Transpose", [node.inputs[0]], perm=inside)
+        stacked = at.reshape(rows, (*heads, batch * count, width))
         if len(matrices) == len(shape):
             found = at.squeeze(found, [0])
-        product = at.reshape(at.emit("MatMul", [stacked, found]), (*heads, batch, count, matrices[-1]))
+        product = at.reshape(
+            at.emit("MatMul", [stacked, found]), (*matrices[-2 - len(heads) : -2], batch, count, matrices[-1])
+        )
         outside = [len(heads), *range(len(heads)), len(shape) - 2, len(shape) - 1]
         return [at.emit("Transpose", [product], perm=outside)]

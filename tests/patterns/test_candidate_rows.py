@@ -44,6 +44,29 @@ def test_weights_of_the_heads() -> None:
     assert outcome.times == 1
 
 
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize(
+    ("rows", "matrices", "result", "turned"),
+    [
+        ("B,1,5,4", "B,2,4,3", "B,2,5,3", 1),
+        ("B,1,1,4", "B,2,4,3", "B,2,1,3", 1),
+        ("B,1,1,1,4", "B,2,3,4,5", "B,2,3,1,5", 1),
+        ("B,2,1,1,4", "B,2,3,4,5", "B,2,3,1,5", 2),
+        ("B,1,3,2,4", "B,2,3,4,5", "B,2,3,2,5", 2),
+    ],
+)
+def test_the_same_rows_for_several_matrices(rows: str, matrices: str, result: str, turned: int, opset: int) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
+        opset=opset,
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Transpose"] == turned
+    [product] = outcome.of("MatMul")
+    assert outcome.size_of(product.output[0])[0] == 2
+
+
 @pytest.mark.parametrize(
     ("inputs", "call", "result"),
     [
@@ -53,8 +76,9 @@ def test_weights_of_the_heads() -> None:
         ("float[B] item, float[B,2,5,4] user_2, float[B,2,4,3] user", "MatMul(user_2, user)", "B,2,5,3"),
         ("float[B,2,5,4] user, float[B,2,4,3] item", "MatMul(user, item)", "B,2,5,3"),
         ("float[2,B,5,4] item, float[2,B,4,3] user", "MatMul(item, user)", "2,B,5,3"),
-        ("float[B,1,5,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,5,3"),  # the same rows for all heads
-        ("float[B,2,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,2,5,3"),
+        ("float[B,3,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,3,5,3"),  # one matrix for all heads
+        ("float[B,2,3,5,4] item, float[B,2,1,4,3] user", "MatMul(item, user)", "B,2,3,5,3"),
+        ("float[B,1,5,4] item, float[B,N,4,3] user", "MatMul(item, user)", "B,N,5,3"),
         ("float[B,2,N,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,N,3"),
     ],
 )
