@@ -31,6 +31,7 @@ from mari_onnx.patterns.concat_windows import ConcatWindows
 from mari_onnx.patterns.continued_recurrence import ContinuedRecurrence
 from mari_onnx.patterns.contracted_weight import ContractedWeight
 from mari_onnx.patterns.dot_product import DotProduct
+from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.early_pick import EarlyPick
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_product import EinsumProduct
@@ -41,6 +42,7 @@ from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.gated_slope import GatedSlope
+from mari_onnx.patterns.joined_entries import JoinedEntries
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_reduce import LateReduce
 from mari_onnx.patterns.late_repeat import LateRepeat
@@ -146,6 +148,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatGroupnorm(),
     WeightedSum(),
     DotProduct(),
+    DotSum(),
+    JoinedEntries(),
     FewTerms(),
     Broadcast(),
     LateRepeat(),

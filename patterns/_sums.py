@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, substitute
 from mari_onnx.patterns._floats import PRECISE
@@ -36,6 +38,20 @@ def terms_of(node: Node, at: Workspace, depth: int = DEEPEST) -> Iterator[str]:
             yield from terms_of(inner, at, depth - 1)
 
 
+def all_terms(node: Node, at: Workspace) -> list[str]:
+    """Like :func:`terms_of`, of sums however deep inside each other."""
+    terms, waiting = [], list(reversed(node.inputs))
+    while waiting:
+        whole = waiting.pop()
+        value = one_row(whole, at)
+        inner = at.graph.producer(value)
+        if inner is None or inner.op not in ("Add", "Sum") or inner.domain or not _is_read_here(whole, at):
+            terms.append(value)
+        else:
+            waiting += reversed(inner.inputs)
+    return terms
+
+
 def without(terms: Sequence[str], *taken: str) -> tuple[str, ...]:
     """Summands but for some, each taken away once: what is added twice is still there."""
     rest = list(terms)
@@ -52,6 +68,13 @@ def summed_product(node: Node, at: Workspace) -> tuple[Node, int] | None:
     if scaled is None or scaled.domain or scaled.op != "Mul":
         return None
     return scaled, int(axes[0]) % len(fact.shape) - len(fact.shape)
+
+
+def row_sums(value: str, at: Workspace) -> str:
+    """The entries of each row added up, and the axis gone."""
+    if at.opset < 13:
+        return at.emit("ReduceSum", [value], axes=[-1], keepdims=0)
+    return at.emit("ReduceSum", [value, at.weight(np.array([-1], np.int64))], keepdims=0)
 
 
 def added(largest: str, others: Sequence[str], at: Workspace) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.patterns.support import apply
@@ -52,3 +54,52 @@ def test_another_axis() -> None:
         opset=13,
     )
     assert outcome.times == 0
+
+
+def entries_of(picks: Sequence[tuple[str, int]], *, axis: int = 1) -> str:
+    work = " ".join(f"p{n} = Gather<axis = 1>({value}, i{k})" for n, (value, k) in enumerate(picks))
+    return f"""score (float[B,5,3] item, float[B,5,3] item_2) => (float[B,{3 * len(picks)}] z)
+        <{", ".join(f"int64 i{k} = {{{k}}}" for k in range(5))}> {{
+        {work} y = Concat<axis = {axis}>({", ".join(f"p{n}" for n in range(len(picks)))}) z = Abs(y)
+    }}"""
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize(
+    ("picks", "pieces"),
+    [
+        ([("item", 1), ("item", 2), ("item", 3)], 1),
+        ([("item", 0), ("item", 1), ("item_2", 0), ("item_2", 1), ("item_2", 2)], 2),
+        ([("item", 4), ("item", 0), ("item", 1)], 2),
+        ([("item", 0), ("item", 1), ("item", 3), ("item", 4)], 2),
+    ],
+)
+def test_neighbouring_entries(picks: list[tuple[str, int]], pieces: int, axis: int) -> None:
+    outcome = apply(RULE, entries_of(picks, axis=axis))
+    assert outcome.times == 1
+    assert outcome.ops["Slice"] + outcome.ops["Gather"] == pieces
+
+
+def test_all_entries() -> None:
+    outcome = apply(RULE, entries_of([("item", n) for n in range(5)]))
+    assert outcome.times == 1
+    assert outcome.ops["Slice"] == outcome.ops["Concat"] == outcome.ops["Gather"] == 0
+
+
+@pytest.mark.parametrize(
+    "picks",
+    [
+        [("item", 1), ("item", 0)],
+        [("item", 1), ("item_2", 2)],
+        [("item", 1), ("item", 3)],
+        [("item", 4), ("item", 0)],
+    ],
+)
+def test_entries_that_are_no_neighbours(picks: list[tuple[str, int]]) -> None:
+    assert apply(RULE, entries_of(picks)).times == 0
+
+
+def test_entries_along_another_axis() -> None:
+    text = """score (float[B,5,3] item) => (float[B,10] z) <int64 i0 = {0}, int64 i1 = {1}> {
+        p = Gather<axis = 2>(item, i0) q = Gather<axis = 2>(item, i1) y = Concat<axis = 1>(p, q) z = Abs(y) }"""
+    assert apply(RULE, text).times == 0
