@@ -1,12 +1,12 @@
 """Dot products that are added up, as one::
 
     ReduceSum(x1 * y1) + ReduceSum(x2 * y2) + r   ->   ReduceSum( Concat(x1, x2) * Concat(y1, y2) ) + r
-    MatMul(x1, u1) + MatMul(x2, u2) + r           ->   MatMul( Concat(x1, x2), Concat(u1, u2) ) + r
+    MatMul(x1, u1) + c MatMul(x2, u2) + r         ->   MatMul( Concat(x1, x2), Concat(u1, c u2) ) + r
 
     x_1 . y_1 + x_2 . y_2 = [x_1, x_2] . [y_1, y_2],  x . y + x . z = x . (y + z)
 
-A factorization machine written as a loop over pairs of fields. Pairs of the user are joined with each other, so are
-those of a field of the user and one of the item, and those of the item.
+A factorization machine written as a loop over pairs of fields, with a weight for each or without. Pairs of the user are
+joined with each other, so are those of a field of the user and one of the item, and those of the item.
 """
 
 from __future__ import annotations
@@ -16,36 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
-from mari_onnx.patterns._floats import PRECISE
-from mari_onnx.patterns._parts import joined, mixed_parts, one_row, parts_of, summed
+from mari_onnx.patterns._dots import Dot, are_alike, dot_of, width
+from mari_onnx.patterns._parts import joined, one_row, parts_of, summed
 from mari_onnx.patterns._selected import entry_of
 from mari_onnx.patterns._sums import all_terms, is_summand, row_sums
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-CUTS = frozenset({"Gather", "Slice", "Split"})
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """A dot product along the last axis, or with a column that is computed once.
-
-    Attributes:
-        value: What it is summed as.
-        op: ``Mul`` or ``MatMul``.
-        left: One operand, the one for each candidate if only one is.
-        right: The other.
-    """
-
-    value: str
-    op: str
-    left: str
-    right: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +33,14 @@ class DotsAdded:
 
     groups: tuple[tuple[Dot, ...], ...]
     others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row and what it is multiplied with, if with anything."""
+
+    value: str
+    scale: str
 
 
 class DotSum(Rule[DotsAdded]):
@@ -67,12 +54,12 @@ class DotSum(Rule[DotsAdded]):
     def match(self, node: Node, at: Workspace) -> DotsAdded | None:
         terms = _terms(node, at)
         # What is added twice is not read by one alone.
-        dots = {v: d for v, count in Counter(terms).items() if count == 1 and (d := _dot(v, at)) is not None}
-        if any(_is_undecided(v, at) for d in dots.values() for v in (d.left, d.right)):
+        dots = {v: d for v, count in Counter(terms).items() if count == 1 and (d := dot_of(v, at)) is not None}
+        if any(dot.is_undecided(at) for dot in dots.values()):
             return None
         groups: list[list[Dot]] = []
         for dot in dots.values():
-            group = next((g for g in groups if _are_alike(dot, g[0], at)), None)
+            group = next((g for g in groups if are_alike(dot, g[0], at)), None)
             if group is None:
                 groups.append([dot])
             else:
@@ -117,72 +104,32 @@ def _is_taken_on(value: str, at: Workspace) -> bool:
     return is_summand(readers[0].output if repeated else value, at)
 
 
-def _dot(value: str, at: Workspace) -> Dot | None:
-    """The dot product that makes a value, which nothing else reads."""
-    source: str = value
-    node = at.graph.producer(source)
-    while node is not None and node.op in VIEWS and not node.domain and at.graph.is_private(source):
-        source = node.inputs[0]
-        node = at.graph.producer(source)
-    if node is None or node.domain or not at.graph.is_private(source) or at.fact(source).dtype not in PRECISE:
-        return None
-    if node.op == "MatMul":
-        left, right = node.inputs
-        column = at.fact(right).shape or ()
-        if len(column) != 2 or not same(column[1], 1) or not at.is_once(right) or at.is_weight(right):
-            return None
-        return Dot(value, "MatMul", left, right) if _width(left, at) == column[0] else None
-    scaled, axes = at.graph.producer(node.inputs[0]) if node.op == "ReduceSum" else None, at.axes(node)
-    if scaled is None or scaled.op != "Mul" or scaled.domain or not at.graph.is_private(node.inputs[0]):
-        return None
-    if axes is None or len(axes) != 1 or int(axes[0]) not in (-1, (at.fact(node.inputs[0]).rank or 0) - 1):
-        return None
-    left, right = sorted(scaled.inputs, key=at.is_once)
-    width = _width(left, at)
-    return Dot(value, "Mul", left, right) if width is not None and width == _width(right, at) else None
-
-
-def _is_undecided(value: str, at: Workspace) -> bool:
-    """Whether a value is cut out of a Concat of both sides, and may turn out to be on one of them."""
-    node = at.graph.producer(value)
-    return node is not None and node.op in CUTS and mixed_parts(node.inputs[0], at) is not None
-
-
-def _width(value: str, at: Workspace) -> int | None:
-    """Entries along the last axis, if candidates lie along another."""
-    fact = at.fact(value)
-    if not fact.shape or fact.opaque or (fact.axis is not None and fact.axis.index == len(fact.shape) - 1):
-        return None
-    return fact.shape[-1] if isinstance(fact.shape[-1], int) else None
-
-
-def _are_alike(one: Dot, other: Dot, at: Workspace) -> bool:
-    """Whether two products differ in their widths at most."""
-    if one.op != other.op or not alike(at.fact(one.value).shape, at.fact(other.value).shape):
-        return False
-    if at.fact(one.value).dtype != at.fact(other.value).dtype or not _have_rows_alike(one.left, other.left, at):
-        return False
-    return one.op == "MatMul" or _have_rows_alike(one.right, other.right, at)
-
-
-def _have_rows_alike(one: str, other: str, at: Workspace) -> bool:
-    shapes: list[Shape] = [at.fact(v).shape or () for v in (one, other)]
-    return at.is_once(one) == at.is_once(other) and alike(shapes[0][:-1], shapes[1][:-1])
-
-
 def _joined(dots: Sequence[Dot], at: Workspace) -> str:
     """One product instead of several, laid out as each of them was."""
     shape = at.fact(dots[0].value).shape
     assert shape is not None
-    by_left: dict[str, list[str]] = {}
+    by_left: dict[str, list[Row]] = {}
     for dot in _in_order(dots, at):
-        right = dot.right if dot.op == "Mul" else at.reshape(dot.right, (1, _width(dot.left, at) or 0))
-        by_left.setdefault(dot.left, []).append(right)
+        right = dot.right if dot.op == "Mul" else at.reshape(dot.right, (1, width(dot.left, at) or 0))
+        by_left.setdefault(dot.left, []).append(Row(right, dot.scale))
     left = _side_by_side(list(by_left), at)
-    right = _side_by_side([summed(rights, at) for rights in by_left.values()], at)
+    right = _side_by_side([_total(rows, at) for rows in by_left.values()], at)
     if dots[0].op == "MatMul":
-        return at.reshape(at.emit("MatMul", [left, at.reshape(right, (_width(left, at) or 0, 1))]), shape)
+        return at.reshape(at.emit("MatMul", [left, at.reshape(right, (width(left, at) or 0, 1))]), shape)
     return at.reshape(row_sums(at.emit("Mul", [left, right]), at), shape)
+
+
+def _total(rows: Sequence[Row], at: Workspace) -> str:
+    """Rows added up, each as often as its scale says."""
+    if len(rows) > 2 and all(row.scale and at.is_once(row.value) and _is_single(row.value, at) for row in rows):
+        scales = joined([at.reshape(row.scale, (1, 1)) for row in rows], 1, at)
+        return at.emit("MatMul", [scales, joined([row.value for row in rows], 0, at)])
+    return summed([at.emit("Mul", [r.value, at.reshape(r.scale, (1,))]) if r.scale else r.value for r in rows], at)
+
+
+def _is_single(row: str, at: Workspace) -> bool:
+    shape = at.fact(row).shape
+    return shape is not None and len(shape) == 2 and same(shape[0], 1)
 
 
 def _side_by_side(values: Sequence[str], at: Workspace) -> str:

@@ -138,6 +138,40 @@ def test_an_operand_that_several_have_is_multiplied_once(opset: int) -> None:
     assert [outcome.size_of(n.output[0]) for n in outcome.of("Add")] == [(1, 3)] * 2
 
 
+SCALED = "float[B,3] user, float[B,3] item, float[B,3] item_2, float[1,3] once, float[1,3] once_2, float[1,3] once_3"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "scales", "products"),
+    [
+        (("item, once", "item_2, once_2"), ("two", "three"), 3),
+        (("item, once", "item_2, once_2"), ("given", "two"), 3),
+        (("item, once", "item_2, once_2"), ("two", ""), 2),
+        (("item, item", "item_2, item"), ("two", "three"), 3),
+        (("item, once", "item, once_2", "item, once_3"), ("two", "three", "given"), 1),  # a product with rows instead
+    ],
+)
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_weights_of_pairs(pairs: tuple[str, ...], scales: tuple[str, ...], products: int, keepdims: int) -> None:
+    work = dots(*pairs, keepdims=keepdims)
+    work += " ".join(f"e{n} = Mul({scale}, d{n})" if scale else f"e{n} = Abs(d{n})" for n, scale in enumerate(scales))
+    work = work.replace("e1 = Abs(d1)", "").replace("d1 =", "e1 =") if "" in scales else work
+    work += f" s = Sum({', '.join(f'e{n}' for n in range(len(pairs)))})"
+    text = text_of(work, inputs=SCALED + ", float[1] given", result="B,1" if keepdims else "B")
+    outcome = apply(RULE, text.replace("<int64[1]", "<float[1] two = {2}, float three = {3}, int64[1]", 1))
+    assert outcome.times == 1
+    assert outcome.ops["ReduceSum"] == 1
+    assert outcome.ops["Mul"] == products
+
+
+@pytest.mark.parametrize("scale", ["item_4", "once_4"])
+def test_other_scales(scale: str) -> None:
+    work = dots("item, once", "item_2, once_2", keepdims=1) + f"e = Mul(d0, {scale}) s = Add(e, d1)"
+    inputs = SCALED + ", float[B,1] item_4, float[1,1,1] once_4"
+    text = text_of(work, inputs=inputs, result="1,B,1" if scale == "once_4" else "B,1")
+    assert apply(RULE, text).times == 0
+
+
 def test_operands_on_neither_side_yet() -> None:
     work = "c = Concat<axis = 1>(user, item) a = Slice(c, i0, i3, i1) b = Slice(c, i3, i6, i1)" + dots(
         "item, a", "item, b"
