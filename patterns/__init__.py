@@ -55,6 +55,7 @@ from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
+from mari_onnx.patterns.outer_layer import OuterLayer
 from mari_onnx.patterns.padded_conv import PaddedConv
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
@@ -109,6 +110,7 @@ RULES: tuple[Rule[Any], ...] = (
     PairwiseProducts(),
     UserPairs(),
     ContractedWeight(),
+    OuterLayer(),
     EinsumProduct(),
     EinsumMatMul(),
     ThinProduct(),
