@@ -49,6 +49,7 @@ from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.made_matrix import MadeMatrix
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
@@ -111,6 +112,7 @@ RULES: tuple[Rule[Any], ...] = (
     UserPairs(),
     ContractedWeight(),
     OuterLayer(),
+    MadeMatrix(),
     EinsumProduct(),
     EinsumMatMul(),
     ThinProduct(),
