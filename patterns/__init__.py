@@ -30,6 +30,7 @@ from mari_onnx.patterns.concat_tokens import ConcatTokens
 from mari_onnx.patterns.concat_windows import ConcatWindows
 from mari_onnx.patterns.continued_recurrence import ContinuedRecurrence
 from mari_onnx.patterns.contracted_weight import ContractedWeight
+from mari_onnx.patterns.divided_mixing import DividedMixing
 from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.early_pick import EarlyPick
@@ -127,6 +128,7 @@ RULES: tuple[Rule[Any], ...] = (
     ResidualProduct(),
     ScaledRows(),
     MaskedProduct(),
+    DividedMixing(),
     SplitProduct(),
     QuantizedProduct(),
     ChosenColumns(),

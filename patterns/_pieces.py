@@ -28,6 +28,9 @@ MAX_DEPTH = 60
 
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
+SUMS = frozenset({"ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
+"""Reductions that zeros change nothing of."""
+
 
 class Pieces:
     """Builds pieces of values.
@@ -75,6 +78,8 @@ class Pieces:
             return self._product(node, box, depth)
         if node.op in ("Softmax", "LayerNormalization"):
             return self._along_last(node, box, depth)
+        if node.op in SUMS:
+            return self._sum(node, box, depth)
         if node.op == "Transpose":
             rank = self._at.fact(value).rank or 0
             order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
@@ -157,11 +162,21 @@ class Pieces:
             return cut(whole, rank - 1, *box[rank - 1], at)
         return at.emit(node.op, [self.of(node.inputs[0], box, depth), *node.inputs[1:]], **dict(node.attrs))
 
+    def _sum(self, node: Node, box: Box, depth: int) -> str | None:
+        """Sums over the last axis, of the columns that are not 0 in all rows of the box."""
+        shape, axes = self._at.fact(node.inputs[0]).shape or (), self._at.axes(node)
+        last = len(shape) - 1
+        if not axes or [int(a) % len(shape) for a in axes] != [last] or last in box:
+            return None
+        zeros = _in_rows(self._knowledge.zeros(node.inputs[0]), box)
+        needed = np.flatnonzero(~zeros.all(axis=tuple(range(last))))
+        inner = dict(box)
+        if zeros.shape[last] > 1 and len(needed):
+            inner[last] = (int(needed[0]), int(needed[-1] - needed[0] + 1))
+        return self._at.emit(node.op, [self.of(node.inputs[0], inner, depth), *node.inputs[1:]], **dict(node.attrs))
+
     def _is_zero_outside(self, value: str, box: Box, rank: int) -> bool:
-        zeros, width = self._knowledge.of(value).zeros, (self._at.fact(value).shape or (0,))[-1]
-        for axis, (start, size) in box.items():
-            if axis != rank - 1 and zeros.shape[axis] > 1:
-                zeros = zeros.take(range(start, start + size), axis)
+        zeros, width = _in_rows(self._knowledge.of(value).zeros, box), (self._at.fact(value).shape or (0,))[-1]
         start, size = box[rank - 1]
         outside = np.r_[0:start, start + size : width]
         return zeros.shape[-1] > 1 and bool(zeros.take(outside, -1).all())
@@ -192,6 +207,14 @@ class Pieces:
         inner = self.of(node.inputs[0], box, depth)
         made = self._at.emit_many(node.op, [inner, *node.inputs[1:]], len(node.outputs), **dict(node.attrs))
         return made[node.outputs.index(value)]
+
+
+def _in_rows(entries: np.ndarray, box: Box) -> np.ndarray:
+    """What is known of the rows of a box, in all of their columns."""
+    for axis, (start, size) in box.items():
+        if axis != entries.ndim - 1 and entries.shape[axis] > 1:
+            entries = entries.take(range(start, start + size), axis)
+    return entries
 
 
 def same_axis(axis: int, after: Shape, before: Shape) -> int | None:

@@ -26,6 +26,7 @@ from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_GROUPS = 4
+SCATTERED = "the rows that the mask cuts off are scattered"
 
 Both = tuple[bool, bool]
 
@@ -56,36 +57,43 @@ class MaskedProduct(Rule[Masked]):
 
     def match(self, node: Node, at: Workspace) -> Masked | Refusal | None:
         for operand in (1, 0):
-            parts = mixed_parts(node.inputs[operand], at)
-            shape = at.fact(node.inputs[1 - operand]).shape
-            if parts is None or shape is None or min(parts.rank, len(shape)) < 2:
-                continue
-            if parts.axis != parts.rank - 1 - operand:
-                continue
-            needed = _needed(node.inputs[1 - operand], operand, parts, at)
-            if needed is None:
-                continue
-            groups = _grouped(needed)
-            if len(groups) > MAX_GROUPS:
-                return Refusal("the rows that the mask cuts off are scattered")
-            return Masked(parts, operand, groups)
+            found = masked(node.inputs[1 - operand], node.inputs[operand], operand, at)
+            if found is not None:
+                return found
         return None
 
     def rewrite(self, node: Node, found: Masked, at: Workspace) -> Sequence[str]:
-        mixing, parts = node.inputs[1 - found.operand], found.parts
-        rank = at.fact(mixing).rank or 2
-        free, summed = (rank - 2, rank - 1) if found.operand == 1 else (rank - 1, rank - 2)
-        pieces, rows = Pieces(at, Knowledge(at)), []
-        for start, size, (once, each) in found.groups:
-            chosen = [p for p in parts if (once if at.is_once(p[0]) else each)]
-            value = node.inputs[found.operand]
-            runs = [(0, parts.total)]
-            if len(chosen) < len(parts.values):
-                value, runs = joined([v for v, _, _ in chosen], parts.axis, at), neighbours(chosen)
-            cuts = [pieces.of(mixing, {free: (start, size), summed: run}) for run in runs]
-            mixed = joined(cuts, summed, at)
-            rows.append(at.emit("MatMul", [mixed, value] if found.operand == 1 else [value, mixed]))
+        mixing, value = node.inputs[1 - found.operand], node.inputs[found.operand]
+        rows = products(mixing, value, found, Pieces(at, Knowledge(at)), at)
         return [joined(rows, (at.fact(node.output).rank or 2) - 1 - found.operand, at)]
+
+
+def masked(mixing: str, value: str, operand: int, at: Workspace) -> Masked | Refusal | None:
+    """The zeros in the product of a mixing with a value, which is the operand of that number."""
+    parts, shape = mixed_parts(value, at), at.fact(mixing).shape
+    if parts is None or shape is None or min(parts.rank, len(shape)) < 2 or parts.axis != parts.rank - 1 - operand:
+        return None
+    needed = _needed(mixing, operand, parts, at)
+    if needed is None:
+        return None
+    groups = _grouped(needed)
+    return Masked(parts, operand, groups) if len(groups) <= MAX_GROUPS else Refusal(SCATTERED)
+
+
+def products(mixing: str, value: str, found: Masked, pieces: Pieces, at: Workspace) -> list[str]:
+    """The product for each of the groups, of the parts that it needs."""
+    parts, rank = found.parts, at.fact(mixing).rank or 2
+    free, summed = (rank - 2, rank - 1) if found.operand == 1 else (rank - 1, rank - 2)
+    rows = []
+    for start, size, (once, each) in found.groups:
+        chosen = [p for p in parts if (once if at.is_once(p[0]) else each)]
+        part, runs = value, [(0, parts.total)]
+        if len(chosen) < len(parts.values):
+            part, runs = joined([v for v, _, _ in chosen], parts.axis, at), neighbours(chosen)
+        cuts = [pieces.of(mixing, {free: (start, size), summed: run}) for run in runs]
+        mixed = joined(cuts, summed, at)
+        rows.append(at.emit("MatMul", [mixed, part] if found.operand == 1 else [part, mixed]))
+    return rows
 
 
 def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both] | None:
