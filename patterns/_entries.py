@@ -52,6 +52,10 @@ class Entries:
         """Plain, or a moderate number."""
         return np.asarray((self.state == PLAIN) | (self.state == NUMBER) & (np.abs(self.number) <= MODERATE))
 
+    def masked(self, mask: float) -> np.ndarray:
+        """What stands for minus infinity where numbers up to ``mask`` do."""
+        return np.asarray((self.state == MASKED) | (self.state == NUMBER) & (self.number <= mask))
+
     def is_even(self, axis: int) -> bool:
         """Whether nothing differs along an axis."""
         state, number = self.state.take([0], axis), self.number.take([0], axis)
@@ -199,6 +203,10 @@ class _Decided:
                     settle((state == UNKNOWN) & low[one] & low[other], LOW)
                     settle(mask & low[other], MASKED)
                     settle(is_number[one] & (value == -np.inf) & low[other], NUMBER, -np.inf)
+        elif op == "Sub":
+            tame = (states[1] == PLAIN) | is_number[1] & (np.abs(numbers[1]) <= MODERATE)
+            settle(((states[0] == MASKED) | is_number[0] & (numbers[0] <= self.mask)) & tame, MASKED)
+            settle(is_number[0] & (numbers[0] == -np.inf) & tame, NUMBER, -np.inf)
         elif op == "Div":
             fine = is_number[1] & (np.abs(numbers[1]) >= 1 / MODERATE) & np.isfinite(numbers[1])
             settle(fine & (states[0] == PLAIN), PLAIN)

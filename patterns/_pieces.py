@@ -16,6 +16,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import cut, joined, parts_of
 from mari_onnx.rewrite.workspace import Workspace
@@ -78,8 +79,8 @@ class Pieces:
             return self._product(node, box, depth)
         if node.op in ("Softmax", "LayerNormalization"):
             return self._along_last(node, box, depth)
-        if node.op in SUMS:
-            return self._sum(node, box, depth)
+        if node.op in SUMS or node.op == "ReduceMax":
+            return self._reduced(node, box, depth)
         if node.op == "Transpose":
             rank = self._at.fact(value).rank or 0
             order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
@@ -162,18 +163,26 @@ class Pieces:
             return cut(whole, rank - 1, *box[rank - 1], at)
         return at.emit(node.op, [self.of(node.inputs[0], box, depth), *node.inputs[1:]], **dict(node.attrs))
 
-    def _sum(self, node: Node, box: Box, depth: int) -> str | None:
-        """Sums over the last axis, of the columns that are not 0 in all rows of the box."""
+    def _reduced(self, node: Node, box: Box, depth: int) -> str | None:
+        """Sums and maxima over the last axis, without the columns that change nothing in any row of the box."""
         shape, axes = self._at.fact(node.inputs[0]).shape or (), self._at.axes(node)
         last = len(shape) - 1
         if not axes or [int(a) % len(shape) for a in axes] != [last] or last in box:
             return None
-        zeros = _in_rows(self._knowledge.zeros(node.inputs[0]), box)
-        needed = np.flatnonzero(~zeros.all(axis=tuple(range(last))))
+        idle = self._idle(node, box)
+        needed = np.flatnonzero(~idle.all(axis=tuple(range(last))))
         inner = dict(box)
-        if zeros.shape[last] > 1 and len(needed):
+        if idle.shape[last] > 1 and len(needed):
             inner[last] = (int(needed[0]), int(needed[-1] - needed[0] + 1))
         return self._at.emit(node.op, [self.of(node.inputs[0], inner, depth), *node.inputs[1:]], **dict(node.attrs))
+
+    def _idle(self, node: Node, box: Box) -> np.ndarray:
+        """Which entries of the rows of a box change nothing: zeros in a sum, what is masked next to what is not."""
+        if node.op in SUMS:
+            return _in_rows(self._knowledge.zeros(node.inputs[0]), box)
+        known = self._knowledge.of(node.inputs[0]).map(lambda entries: _in_rows(entries, box))
+        masked = known.masked(mask_of(self._at.fact(node.output).dtype))
+        return masked & known.quiet.any(-1, keepdims=True).all()
 
     def _is_zero_outside(self, value: str, box: Box, rank: int) -> bool:
         zeros, width = _in_rows(self._knowledge.of(value).zeros, box), (self._at.fact(value).shape or (0,))[-1]

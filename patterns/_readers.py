@@ -15,7 +15,6 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
-    MASKED,
     MAX_ENTRIES,
     MODERATE,
     NUMBER,
@@ -242,12 +241,26 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
         return None
     numbers = x.state == NUMBER
     absent = numbers & (x.number == -np.inf)
-    lowest = mask_of(at.fact(node.output).dtype)
-    masked = numbers & (x.number <= lowest) | (x.state == MASKED)
-    present = (x.state == PLAIN) | numbers & (np.abs(x.number) <= MODERATE)
+    masked, present = x.masked(mask_of(at.fact(node.output).dtype)), x.quiet
     zero = absent & ~absent.all(-1, keepdims=True) | masked & present.any(-1, keepdims=True)
     defined = present.any(-1, keepdims=True) & (x.state != UNKNOWN).all(-1, keepdims=True)
     return Entries(np.where(zero, NUMBER, np.where(defined, PLAIN, UNKNOWN)).astype(np.int8), np.zeros(zero.shape))
+
+
+def _exponential(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """What is masked is 0, as that of -10000 is in all types."""
+    zero = inputs[0].masked(-MODERATE)
+    return Entries(np.where(zero, NUMBER, UNKNOWN).astype(np.int8), np.zeros(zero.shape))
+
+
+def _largest(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Plain in rows that have something plain, and nothing that may be larger than that is."""
+    axes, rank, x = at.axes(node), inputs[0].state.ndim, inputs[0]
+    if not axes or [int(a) % rank for a in axes] != [rank - 1] or not node.attrs.get("keepdims", 1):
+        return None
+    high = (x.state == UNKNOWN) | (x.state == NUMBER) & ~(x.number <= MODERATE)
+    plain = x.quiet.any(-1, keepdims=True) & ~high.any(-1, keepdims=True)
+    return Entries(np.where(plain, PLAIN, UNKNOWN).astype(np.int8), np.zeros(plain.shape))
 
 
 LAYERS = ("MatMul", "Gemm", "Einsum", "LayerNormalization", "BatchNormalization")
@@ -274,5 +287,7 @@ READERS: Mapping[str, Reader] = {
     "Trilu": _triangle,
     "Slice": _slice,
     "Softmax": _softmax,
+    "Exp": _exponential,
+    "ReduceMax": _largest,
 }
 """Operators that are looked through; what any other one makes is unknown."""

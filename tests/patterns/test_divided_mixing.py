@@ -90,6 +90,34 @@ def test_a_scale_of_the_user() -> None:
     assert mixing("a = Abs(user_scale) d = Add(a, half) n = Div(p, d)").times == 1
 
 
+SOFTMAX = "r = ReduceSum<keepdims = 1>(p, last) n = Div(p, r)"
+HIGHEST = "b = Add(s, m) h = ReduceMax<axes = [-1], keepdims = 1>(b) c = Sub(b, h) p = Exp(c)"
+
+
+@pytest.mark.parametrize("low", [-1e9, -np.inf])
+@pytest.mark.parametrize(
+    ("mask", "scaled"),
+    [
+        (HIGHEST, SOFTMAX),
+        ("g = Tanh(s) b = Add(g, m) p = Exp(b)", "r = ReduceSum<keepdims = 1>(p, last) d = Add(r, half) n = Div(p, d)"),
+    ],
+)
+def test_a_softmax_that_is_written_out(mask: str, scaled: str, low: float) -> None:
+    outcome = mixing(scaled, mask=mask, m=np.where(triangle(5) != 0, 0, low))
+    assert outcome.times == 1
+    for op in ("ReduceMax", "Exp", "ReduceSum", "Div"):
+        assert {rows for rows, _ in at_each_candidate(outcome, op)} <= {2}, "three rows run once"
+
+
+def test_rows_that_are_masked_throughout_keep_all_columns() -> None:
+    """Their largest entry is one of those that are masked, and their exponentials are ones."""
+    m = np.where(triangle(5) * [[0], [1], [0], [1], [1]] != 0, 0, -1e9)
+    outcome = mixing(SOFTMAX, mask=HIGHEST, m=m)
+    assert outcome.times == 1
+    widths = {outcome.size_of(n.input[0])[-2:] for n in outcome.of("ReduceMax")}
+    assert widths == {(1, 2), (1, 5), (3, 5)}
+
+
 def test_whole_numbers_come_out_to_the_last_bit() -> None:
     assert mixing("n = Mul(p, user_scale)", exact=True).times == 1
 
