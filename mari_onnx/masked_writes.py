@@ -3,6 +3,8 @@
 m - NonZero - Transpose --- ScatterND (x, .., c, c, ..)   becomes   Where (m, c, x)
 
 x with x[m] = c   =   c where m, x elsewhere
+
+Rules know a choice. One of whole rows that no rule has made less of is written as it came in the end.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from onnx.numpy_helper import to_array
 from mari_onnx.analysis import Analysis
 from mari_onnx.ir.dims import alike
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.normalise import without_dead_nodes
 from mari_onnx.positions import sizes
 from mari_onnx.replacement import WITHOUT_WHERE, Replacement, with_replacements
 
@@ -68,3 +71,47 @@ def _number(graph: Graph, updates: str) -> np.ndarray | None:
         return number.reshape(())
     weight = graph.weights.get(updates)
     return weight.load().reshape(()) if weight is not None and weight.size == 1 else None
+
+
+def with_rows_written(graph: Graph, analysis: Analysis, original: Graph) -> Graph:
+    """Writes choices among whole rows as they came, where mask and data have a row for each candidate.
+
+    ONNX Runtime's Where starts over at each row, and takes up to 2.7 times as long as the write (release 1.31). Where
+    each entry has its own place in the mask, it takes a third of the time and less.
+
+    Args:
+        graph: The result.
+        analysis: What is proven of it.
+        original: The graph before writes became choices.
+
+    Returns:
+        The graph itself where there is none.
+    """
+
+    def written(made: Replacement, node: Node) -> list[Node]:
+        came = original.producer(node.output)
+        return _rows_written(graph, analysis, made, node) if came is not None and came.kind == "ScatterND" else []
+
+    result = with_replacements(graph, written)
+    return result if result is graph else without_dead_nodes(result)
+
+
+def _rows_written(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> list[Node]:
+    """A choice of whole rows as a write; nothing where it is none, or something of it is there once."""
+    view = graph.producer(node.inputs[0])
+    if node.kind != "Where" or view is None or view.kind not in ("Reshape", "Unsqueeze"):
+        return []
+    mask, (here, number, data) = view.inputs[0], node.inputs
+    rows, shape = sizes(analysis, mask), sizes(analysis, data)
+    if not rows or shape is None or number not in graph.weights or graph.weights[number].shape:
+        return []
+    inner = [d for d in shape[len(rows) :] if isinstance(d, int)]
+    widened = (*rows, *(1 for _ in inner))
+    if not inner or not alike(shape, (*rows, *inner)) or not alike(sizes(analysis, here) or (), widened):
+        return []
+    if not all(analysis.facts[v].varies for v in (mask, data)):
+        return []
+    places = made.call("Transpose", [made.call("NonZero", [mask])], perm=[1, 0])
+    count = made.call("Gather", [made.call("Shape", [places]), made.integers([0])])
+    target = made.call("Concat", [count, made.integers(inner)], axis=0)
+    return made.ended("ScatterND", [data, places, made.call("Expand", [number, target])], {})

@@ -27,6 +27,7 @@ from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
 from mari_onnx.load import Loaded, ModelLike, load_model
+from mari_onnx.masked_writes import with_rows_written
 from mari_onnx.normalise import normalise
 from mari_onnx.report import Report, summarise
 from mari_onnx.resolving import resolve
@@ -336,6 +337,7 @@ def build(
     settle_sizes(workspace)
     graph = tidy(workspace.graph)
     after = analyze_graph(graph, _narrowed(separated.inputs, graph))
+    graph = with_rows_written(graph, after, original)
     if options.keep_signature:
         graph = restore_signature(graph, original, separated)
     result = write_model(graph)

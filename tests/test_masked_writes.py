@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+import mari_onnx
 from mari_onnx.analysis import Side
 from mari_onnx.ir import Node
 from tests.analysis.support import analyze, assert_right, assert_side, parse
@@ -99,3 +100,39 @@ def test_what_is_no_mask_stays() -> None:
     model = of(f"m = Identity(u) {INDICES} {NUMBER} w = ScatterND(x, i, z)")
     assert scatters(model)
     assert_right(model, users=USERS)
+
+
+def ranker(data: str, mask: str, inner: str = "o = Shape<start = 1>(x)") -> onnx.ModelProto:
+    """A layer over features some of which are not there."""
+    written = "c = Concat<axis = 0>(a, o)" if inner else "c = Identity(a)"
+    return parse(
+        f"""g (float[B,64] u, float[B,8] user, bool[B] absent, float[B,8] j, bool[B] m, bool[B,8] e)
+        => (float[B,4] y) {{ x = Neg({data}) {inner} n = NonZero({mask}) i = Transpose<perm = [1, 0]>(n)
+        a = Shape<start = 1>(n) {written} z = Expand(number, c) k = ScatterND(x, i, z)
+        v = Concat<axis = 1>(u, k) y = MatMul(v, w) }}""",
+        number=WEIGHTS["number"],
+        w=np.arange(288, dtype=np.float32).reshape(72, 4) % 5,
+    )
+
+
+def written(model: onnx.ModelProto) -> list[str]:
+    """How the result writes, where the layer is split all the same."""
+    users = ["u", "user", "absent"]
+    result = mari_onnx.optimize(model, users, verify=False)
+    assert "split-product" in {a.rule for a in result.applied}
+    assert_right(model, users=users)
+    return [n.op_type for n in result.model.graph.node if n.op_type in ("Where", "ScatterND")]
+
+
+def test_rows_of_candidates_are_written_as_they_were() -> None:
+    """The choice starts over at each row, and is slower."""
+    assert written(ranker("j", "m")) == ["ScatterND"]
+
+
+@pytest.mark.parametrize(("data", "mask"), [("user", "m"), ("j", "absent")])
+def test_a_choice_stays_where_some_of_it_is_there_once(data: str, mask: str) -> None:
+    assert written(ranker(data, mask)) == ["Where"]
+
+
+def test_a_choice_of_entries_stays() -> None:
+    assert written(ranker("j", "e", inner="")) == ["Where"]
