@@ -36,7 +36,7 @@ class ChainedProducts(Rule[Node]):
         inner = at.graph.producer(node.inputs[0])
         if inner is None or inner.op not in self.ops or inner.domain or at.is_once(node.inputs[0]):
             return None
-        if not is_linear_layer(node, at) or not _is_plain(inner, at):
+        if not is_linear_layer(node, at) or not _is_plain(inner, at) or not at.fact(inner.output).shape:
             return None
         return inner if not inner.has_input(2) or _is_row(inner, at) else None
 

@@ -114,6 +114,23 @@ def test_not_through_what_is_not_linear() -> None:
     assert apply(RULE, text).times == 0
 
 
+def test_not_where_sizes_are_unknown() -> None:
+    """What a branch makes that is chosen when the model runs."""
+    text = """score (float[B,2] item, float[B,2] user) => (float[B,4] y)
+    <float zero, float[2,6] v, float[6,4] w> {
+        x = Add(item, user)
+        largest = ReduceMax<keepdims = 0>(x)
+        positive = Greater(largest, zero)
+        f = If(positive) <then_branch = t () => (float[] a) { a = Relu(x) },
+                          else_branch = e () => (float[] b) { b = Neg(x) }>
+        h = MatMul(f, v)
+        y = MatMul(h, w)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 0
+    assert not any("internal error" in reason for reason in outcome.reasons)
+
+
 def test_not_kept_where_the_value_in_between_is_narrow() -> None:
     """As in a cross network of low rank."""
     model = model_of(
