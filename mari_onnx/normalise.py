@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.analysis.transfer import RANDOM
+from mari_onnx.ir.captures import reading_instead
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.proto import constant_value
 from mari_onnx.ir.surgeon import live_nodes
@@ -90,6 +91,23 @@ def _does_nothing(node: Node, graph: Graph) -> bool:
     return (training is not None and not training.any()) or (ratio is not None and not ratio.any())
 
 
+CLAIMED = frozenset({"gemm_input_shape", "gemm_output_shape"})
+"""Names that ONNX Runtime gives weights when it makes a Gemm of a MatMul and an Add of three axes.
+
+It does not look whether there are such already (release 1.31), so it cannot load a model that it has saved itself, once
+there is another such product.
+"""
+
+
+def free_claimed_names(graph: Graph) -> Graph:
+    """Gives weights other names than those that ONNX Runtime will give."""
+    names = {v: graph.unique_name(f"{v}/saved") for v in graph.weights if v in CLAIMED and not graph.is_output(v)}
+    if not names:
+        return graph
+    weights = {names.get(v, v): weight for v, weight in graph.weights.items()}
+    return rebuilt(graph, [reading_instead(n, names) for n in graph.nodes], weights)
+
+
 def unused_scales(graph: Graph) -> Graph:
     """A Gemm that adds nothing does not scale it either; tf2onnx writes ``beta = 0`` at each of those."""
     nodes = [_without_beta(n) if (n.kind, n.has_input(2)) == ("Gemm", False) else n for n in graph.nodes]
@@ -163,5 +181,14 @@ def without_dead_nodes(graph: Graph) -> Graph:
     return rebuilt(graph, nodes, {name: w for name, w in graph.weights.items() if name in needed})
 
 
-STEPS = (name_nodes, constants_to_weights, unfuse, unused_scales, bypass_no_ops, fold_constants, without_dead_nodes)
+STEPS = (
+    name_nodes,
+    constants_to_weights,
+    free_claimed_names,
+    unfuse,
+    unused_scales,
+    bypass_no_ops,
+    fold_constants,
+    without_dead_nodes,
+)
 """In this order: what is written out may be folded."""

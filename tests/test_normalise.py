@@ -7,19 +7,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+import mari_onnx
 from mari_onnx.ir import Graph, read_graph, write_model
 from mari_onnx.normalise import (
     FOLD_LIMIT,
     bypass_no_ops,
     constants_to_weights,
     fold_constants,
+    free_claimed_names,
     name_nodes,
     normalise,
     without_dead_nodes,
 )
 from models.catalog import Exported, draw
 from tests.committed import MODELS, batches_of, expected
-from tests.patterns.support import session
+from tests.patterns.support import model_of, session
 
 
 def graph_of(text: str, opset: int = 17) -> Graph:
@@ -295,3 +297,39 @@ def test_a_gemm_that_adds_nothing_does_not_scale_it() -> None:
         }""")
     )
     assert [dict(node.attrs) for node in graph.nodes] == [{"alpha": 2.0}, {"transB": 1}, {"beta": 0.5}]
+
+
+# -- names that ONNX Runtime gives -------------------------------------------------------------------------------------
+
+SAVED = """g (float[B,3,8] user, float[B,3,4] item) => (float[B,3,4] y)
+<int64[2] gemm_input_shape = {-1, 8}, int64[3] gemm_output_shape = {-1, 3, 4}, float[8,4] w, float[4] b> {
+    rows = Reshape(user, gemm_input_shape) h = Gemm(rows, w, b) first = Reshape(h, gemm_output_shape)
+    n = Neg(user) p = MatMul(n, w) second = Add(p, b)
+    s = Mul(first, second) y = Add(s, item)
+}"""
+
+
+def test_a_saved_model_with_another_product_to_fuse_loads() -> None:
+    """The product of what is there once has known sizes in the result."""
+    model = model_of(SAVED)
+    result = mari_onnx.optimize(model, ["user"])
+    assert result.verification is not None
+    assert result.verification.passed
+
+
+def test_names_are_freed_in_subgraphs() -> None:
+    graph = graph_of("""g (bool c) => (int64[2] y) <int64[2] gemm_input_shape = {-1, 8}> {
+        y = If(c) <then_branch = t () => (int64[2] a) { a = Neg(gemm_input_shape) },
+                   else_branch = e () => (int64[2] b) { b = Abs(gemm_input_shape) }>
+    }""")
+    freed = free_claimed_names(graph)
+    (name,) = freed.weights
+    assert name != "gemm_input_shape"
+    assert all(node.captures == (name,) for node in freed.nodes)
+    assert session(write_model(freed)).run(None, {"c": np.array(True)})[0].tolist() == [1, -8]
+
+
+def test_a_weight_that_is_an_output_keeps_its_name() -> None:
+    graph = graph_of("""g (float[B] x) => (int64[2] gemm_input_shape, float[B] y)
+        <int64[2] gemm_input_shape = {-1, 8}> { y = Neg(x) }""")
+    assert free_claimed_names(graph) is graph
