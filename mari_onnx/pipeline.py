@@ -22,6 +22,7 @@ from mari_onnx.checks import (
     check_tolerance,
     did_you_mean,
 )
+from mari_onnx.declared import corrections, with_right_outputs
 from mari_onnx.errors import UsageError, VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
@@ -260,6 +261,9 @@ def _remarks(model: onnx.ModelProto, built: Built, options: Options) -> tuple[st
     remarks = []
     if kept and not options.keep_signature:
         remarks.append(f"keep all their rows, for they are outputs as well or cannot be repeated: {', '.join(kept)}")
+    wrong = corrections(built.original.outputs, built.graph.outputs)
+    if wrong:
+        remarks.append(f"the model declares wrong shapes, and the result does not: {', '.join(wrong)}")
     if defaults:
         remarks.append(f"inputs that have a value in the model are taken for constants: {', '.join(defaults)}")
     return tuple(remarks)
@@ -316,6 +320,7 @@ def build(
     chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
     separated = separate(original, chosen)
     separated, analysis = resolve(separated)
+    separated = replace(separated, graph=with_right_outputs(separated.graph, analysis))
 
     def hoisted() -> Workspace:
         tell("hoist")
