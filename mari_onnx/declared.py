@@ -1,7 +1,4 @@
-"""What a model says of its outputs, put right where it is not so: checkers that infer sizes refuse it.
-
-Converters write the shape that an output would have in a simpler model. ONNX Runtime warns, and computes what it does.
-"""
+"""What a model says of types and sizes: put right where it is not so, added where ONNX Runtime has to be told."""
 
 from __future__ import annotations
 
@@ -12,11 +9,15 @@ import onnx
 from mari_onnx.analysis import Analysis
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir.graph import Graph
+from mari_onnx.normalise import has_subgraph
 from mari_onnx.positions import sizes
 
 
 def with_right_outputs(graph: Graph, analysis: Analysis) -> Graph:
     """The graph with what is proven of an output's sizes in place of declared ones that contradict it.
+
+    Converters write the shape that an output has in simpler models. ONNX Runtime warns, and computes what it does;
+    checkers that infer sizes refuse such a model.
 
     Returns:
         The graph itself where nothing does.
@@ -31,6 +32,26 @@ def corrections(before: Mapping[str, onnx.ValueInfoProto], after: Mapping[str, o
     """For each output that is declared with other sizes now, what was said of it and what is so."""
     changed = [name for name in before if before[name] != after[name]]
     return [f"'{name}' is {_shown(after[name])}, not {_shown(before[name])}" for name in changed]
+
+
+def declare_what_bodies_read(model: onnx.ModelProto, graph: Graph, analysis: Analysis) -> None:
+    """Adds types and sizes of the values that subgraphs read, to a model that was written.
+
+    When it loads a model, ONNX Runtime wants to know how many axes they have, and does not infer that of an Expand.
+
+    Args:
+        model: The result.
+        graph: The same as a graph.
+        analysis: What is proven of it.
+    """
+    stated = {*graph.inputs, *graph.outputs, *graph.weights, *(v.name for v in model.graph.value_info)}
+    read = dict.fromkeys(v for node in graph.sorted_nodes() if has_subgraph(node) for v in node.reads)
+    for value in read:
+        fact = analysis.facts.get(value)
+        if value in stated or fact is None or not fact.dtype or fact.shape is None:
+            continue
+        shape = [d if isinstance(d, int) else None for d in sizes(analysis, value) or ()]
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info(value, fact.dtype, shape))
 
 
 def _put_right(value: onnx.ValueInfoProto, shape: Shape | None) -> onnx.ValueInfoProto:

@@ -22,7 +22,7 @@ from mari_onnx.checks import (
     check_tolerance,
     did_you_mean,
 )
-from mari_onnx.declared import corrections, with_right_outputs
+from mari_onnx.declared import corrections, declare_what_bodies_read, with_right_outputs
 from mari_onnx.errors import UsageError, VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
@@ -346,6 +346,7 @@ def build(
     if options.keep_signature:
         graph = restore_signature(graph, original, separated)
     result = write_model(graph)
+    declare_what_bodies_read(result, graph, after)
     _note(result, chosen.user_specs(), {} if options.keep_signature else separated.stacked, separated)
     check_result(result, loaded)
     users = tuple(chosen.user_specs())

@@ -1,4 +1,4 @@
-"""Outputs of which a model says something wrong are put right, and the user is told."""
+"""What a model says wrong is put right, and what ONNX Runtime has to be told is added."""
 
 from __future__ import annotations
 
@@ -47,3 +47,29 @@ def test_what_may_be_so_stays(declared: str) -> None:
     given = declared.removeprefix("float[").removesuffix("]").split(",")
     assert list(map(str, sizes(result.model))) == given
     assert not result.notes
+
+
+# -- subgraphs ---------------------------------------------------------------------------------------------------------
+
+
+def scanned(opset: int) -> onnx.ModelProto:
+    """A recurrence from a state of the user over the items' steps; its body declares no sizes."""
+    return onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : {opset}]>
+    g (float[B,3] user, float[B,T,3] item) => (float[B,1] y) {{
+        steps = Transpose<perm = [1, 0, 2]>(item) first = Relu(user)
+        last, all = Scan<num_scan_inputs = 1, body = b (float[] h, float[] x) => (float[] o, float[] s) {{
+            m = Mul(h, x) o = Tanh(m) s = Identity(o)
+        }}>(first, steps)
+        y = ReduceMean<axes = [1]>(last)
+    }}""")
+
+
+@pytest.mark.parametrize("opset", [12, 13, 17])
+def test_a_scan_is_told_the_axes_of_its_state(opset: int) -> None:
+    """They cannot be inferred of the Expand that repeats it."""
+    result = mari_onnx.optimize(scanned(opset), ["user"])
+    assert result.verification is not None
+    assert result.verification.passed
+    told = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in result.model.graph.value_info}
+    (scan,) = [n for n in result.model.graph.node if n.op_type == "Scan"]
+    assert told == {scan.input[0]: [0, 3], scan.input[1]: [0, 0, 3]}
