@@ -16,6 +16,7 @@ from mari_onnx.item_only import ItemValue, item_only
 from mari_onnx.leftovers import Leftover, leftovers
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.pipeline import Built, Options, Progress, build
+from mari_onnx.remarks import remarks_on_model
 from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops
 from mari_onnx.rewrite.engine import Applied
@@ -153,7 +154,7 @@ def explain(
     rules = chosen_rules(options.disable)
     built = build(loaded, options, rules, None, tell)
     model = options.cost_model
-    notes = list(built.analysis.inputs.notes)
+    notes = [*built.analysis.inputs.notes, *remarks_on_model(built)]
     if built.rewritten.exhausted:
         notes.append("there was more to try, but the number of trials is limited")
     findings, could = (None, None)

@@ -22,7 +22,7 @@ from mari_onnx.checks import (
     check_tolerance,
     did_you_mean,
 )
-from mari_onnx.declared import corrections, declare_what_bodies_read, with_right_outputs
+from mari_onnx.declared import declare_what_bodies_read, with_right_outputs
 from mari_onnx.errors import UsageError, VerificationError
 from mari_onnx.hoist import hoist
 from mari_onnx.inputs import METADATA_USER, choose_inputs
@@ -30,6 +30,7 @@ from mari_onnx.ir import Graph, read_graph, write_model
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.masked_writes import with_rows_written
 from mari_onnx.normalise import normalise
+from mari_onnx.remarks import remarks_on_result
 from mari_onnx.report import Report, summarise
 from mari_onnx.resolving import resolve
 from mari_onnx.rewrite.cost import CostModel
@@ -236,7 +237,7 @@ def run(
         checked = _verified(loaded, options, built, place, tell)
     notes = (
         built.analysis.inputs.notes
-        + _remarks(loaded.model, built, options)
+        + remarks_on_result(loaded.model, built, options, report)
         + (checked.notes if checked is not None else ())
     )
     return OptimizeResult(built.model, built.rewritten.applied, report, loaded, checked, notes, tuned)
@@ -250,23 +251,6 @@ def _tuned(
 
     found = tune(loaded, options, rules, built, tell)
     return found.built, found.options, found
-
-
-def _remarks(model: onnx.ModelProto, built: Built, options: Options) -> tuple[str, ...]:
-    """What a caller should know of the inputs."""
-    before, after = built.original.inputs, built.graph.inputs
-    kept = [n for n in built.analysis.inputs.on(InputSide.USER) if before.get(n) == after.get(n)]
-    given = {v.name for v in model.graph.input}
-    defaults = [t.name for t in model.graph.initializer if t.name in given and model.ir_version >= 4]
-    remarks = []
-    if kept and not options.keep_signature:
-        remarks.append(f"keep all their rows, for they are outputs as well or cannot be repeated: {', '.join(kept)}")
-    wrong = corrections(built.original.outputs, built.graph.outputs)
-    if wrong:
-        remarks.append(f"the model declares wrong shapes, and the result does not: {', '.join(wrong)}")
-    if defaults:
-        remarks.append(f"inputs that have a value in the model are taken for constants: {', '.join(defaults)}")
-    return tuple(remarks)
 
 
 def _verified(

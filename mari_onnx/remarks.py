@@ -1,0 +1,75 @@
+"""What the user should know of a result before it is used: sentences for the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import onnx
+
+from mari_onnx.analysis import InputSide
+from mari_onnx.declared import corrections
+
+if TYPE_CHECKING:
+    from mari_onnx.pipeline import Built, Options
+    from mari_onnx.report import Report
+
+LAID_OUT = "com.microsoft.nchwc"
+"""Convolutions in blocks of channels, as many as fit the registers of the processor on which the graph was saved."""
+
+
+def remarks_on_result(model: onnx.ModelProto, built: Built, options: Options, report: Report) -> tuple[str, ...]:
+    """Of the inputs, of what the model says of itself, and of what was gained.
+
+    Args:
+        model: The original.
+        built: The result.
+        options: How it was made.
+        report: Its figures.
+    """
+    remarks = list(_of_inputs(model, built, options))
+    remarks += remarks_on_model(built)
+    if _gains_nothing(built, report):
+        remarks.append(
+            f"by estimate nothing is gained at {report.candidates} candidates: the user's row is only repeated inside, "
+            "and `mari-onnx explain` shows what is in the way"
+        )
+    return tuple(remarks)
+
+
+def remarks_on_model(built: Built) -> tuple[str, ...]:
+    """Of what the model says of itself, and of how it was saved."""
+    remarks = []
+    wrong = corrections(built.original.outputs, built.graph.outputs)
+    if wrong:
+        remarks.append(f"the model declares wrong shapes, and the result does not: {', '.join(wrong)}")
+    laid_out = [n for n in built.original.nodes if n.domain == LAID_OUT]
+    if laid_out:
+        remarks.append(
+            f"ONNX Runtime saved this graph with ORT_ENABLE_ALL, laid out for one kind of processor: nothing is proven "
+            f"behind its {len(laid_out)} operators of {LAID_OUT}. Optimize the model that it was made of, or save with "
+            "ORT_ENABLE_EXTENDED"
+        )
+    return tuple(remarks)
+
+
+def _of_inputs(model: onnx.ModelProto, built: Built, options: Options) -> Iterator[str]:
+    before, after = built.original.inputs, built.graph.inputs
+    kept = [n for n in built.analysis.inputs.on(InputSide.USER) if before.get(n) == after.get(n)]
+    given = {v.name for v in model.graph.input}
+    defaults = [t.name for t in model.graph.initializer if t.name in given and model.ir_version >= 4]
+    if kept and not options.keep_signature:
+        yield f"keep all their rows, for they are outputs as well or cannot be repeated: {', '.join(kept)}"
+    if defaults:
+        yield f"inputs that have a value in the model are taken for constants: {', '.join(defaults)}"
+
+
+def _gains_nothing(built: Built, report: Report) -> bool:
+    """Whether a request takes as long as before; ``False`` where that of the original cannot be told.
+
+    Loops and writes that became other operators have no figures.
+    """
+    made = [v for node in built.original.nodes for v in node.outputs if v]
+    if not built.analysis.inputs.on(InputSide.USER) or not all(v in built.analysis.facts for v in made):
+        return False
+    return report.after.microseconds >= report.before.microseconds
