@@ -147,6 +147,7 @@ def test_once_more(meta: Exported) -> None:
     twice = optimize(once.model, verify=False)
     assert [v.name for v in twice.model.graph.input] == [v.name for v in once.model.graph.input]
     assert twice.report.after.microseconds > 0.98 * twice.report.before.microseconds
+    assert twice.report.after.flops > 0.99 * twice.report.before.flops
     found = session(twice.model).run(None, request_for(meta, twice.model, meta.fixed_batch or 3))
     wanted = session(once.model).run(None, request_for(meta, once.model, meta.fixed_batch or 3))
     for left, right in zip(wanted, found, strict=True):
