@@ -42,7 +42,7 @@ def _by_row(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> 
     if found is None or not rows or graph.opset < ROW_BY_ROW:
         return []
     first, others = found
-    if not first.is_along(0) or not first.covers(0, rows[0]):
+    if not first.shape or not first.is_along(0) or not first.covers(0, rows[0]):
         return []
     rest = others[0] if len(others) == 1 else made.call("Concat", others, axis=-1)
     return made.ended("GatherND", [data, rest], {"batch_dims": 1})

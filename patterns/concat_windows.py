@@ -61,7 +61,8 @@ class ConcatWindows(Rule[Sliding]):
             start, end = window.entries(first, last)
             inner = max(start, 0), min(end, window.size)
             value = taken(found.parts, inner[0], inner[1] - inner[0], at)
-            attrs = {**node.attrs, "pads": _pads(node, found.parts, inner[0] - start, end - inner[1])}
+            attrs = {name: given for name, given in node.attrs.items() if name != "auto_pad"}
+            attrs["pads"] = _pads(node, found.parts, inner[0] - start, end - inner[1])
             made.append(at.emit(node.op, [value, *node.inputs[1:]], **attrs))
         return [joined(made, axis, at)]
 

@@ -169,7 +169,7 @@ def _copy(tower: Tower, start: int, size: int, at: Workspace) -> dict[str, str]:
             before, _, behind = _rows(node.output, tower.tokens, at)
             inputs[1] = at.sizes.target((*before, 1, *behind))
         results = at.emit_many(node.op, inputs, len(node.outputs), **dict(node.attrs))
-        made |= dict(zip(node.outputs, results, strict=True))
+        made |= {old: new for old, new in zip(node.outputs, results, strict=True) if old}
     return made
 
 

@@ -82,3 +82,12 @@ def test_rows_in_another_order() -> None:
     text = LAST.format(start="zero", order="user_last, first").replace("float[B,5,3] u", "float[5,B,3] u")
     text = text.replace("count = Gather(whole, zero)", "count = Gather(whole, one)")
     assert {"batch_dims": 1} not in [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node)]
+
+
+def test_a_single_entry() -> None:
+    text = """g (float[B,5] u, int64[1] chosen, float[B,1] i) => (float y, float[B,1] z) {
+        first = Constant<value_ints = [0]>()
+        index = Concat<axis = 0>(first, chosen)
+        y = GatherND(u, index)
+        z = Neg(i) }"""
+    assert {"batch_dims": 1} not in [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node)]

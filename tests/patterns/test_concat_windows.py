@@ -62,6 +62,12 @@ def test_pooling(op: str) -> None:
     assert lengths(outcome, op) == [(1, 4), ("B", 3)]
 
 
+@pytest.mark.parametrize("auto", ["VALID", "NOTSET"])
+def test_padding_that_is_named(auto: str) -> None:
+    outcome = slid(f'Conv<auto_pad = "{auto}">(x, w)', "6 1i", weight="float[5,2,3] w")
+    assert outcome.times == 1
+
+
 def test_a_mean_that_counts_its_padding() -> None:
     outcome = slid("AveragePool<kernel_shape = [3], pads = [2, 1], count_include_pad = 1>(x)", "4 2i", exact=False)
     assert outcome.times == 1

@@ -237,6 +237,23 @@ def test_tokens_that_come_back_as_columns() -> None:
     assert outcome.times == 1
 
 
+def test_outputs_and_inputs_that_are_left_out() -> None:
+    random = np.random.default_rng(2)
+    outcome = tower(
+        f"""t = Transpose<perm = [1, 0, 2]>(r)
+        "", h = GRU<hidden_size = 4>(t, a, b)
+        {LAST.replace("q = ", "g = ")}
+        q = Clip(g, "", top)""",
+        (3, 2),
+        to=(4,),
+        a=random.normal(size=(1, 12, 2)).astype(F32),
+        b=random.normal(size=(1, 12, 4)).astype(F32),
+        top=F32(0.5),
+        exact=False,
+    )
+    assert outcome.times == 1
+
+
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
