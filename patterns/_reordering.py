@@ -28,7 +28,7 @@ def in_new_order(node: Node, orders: Orders, rule: str, build: Build, at: Worksp
     made: dict[str, str] = {}
     built: dict[Node, list[str]] = {}
     for each in orders.nodes:
-        at.working_for(each, rule)
+        at.working_for(each, rule, orders.nodes)
         built[each] = build(each, orders, made, at)
         made |= {old: new for old, new in zip(each.outputs, built[each], strict=True) if orders.axes(old)}
     for each in reversed(orders.nodes):

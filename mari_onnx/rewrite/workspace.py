@@ -59,7 +59,7 @@ class Workspace:
         self._rule = ""
         self._stem = "mari"
         self._origins: dict[str, str] = {}
-        self._replaced: Node | None = None
+        self._replaced: frozenset[Node] = frozenset()
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
         self._recalled: Recall[tuple[Fact, ...]] = Recall()
@@ -102,10 +102,13 @@ class Workspace:
         """The axes that an operator names in its second input or, in older operator sets, in an attribute."""
         return self.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
 
-    def working_for(self, node: Node, rule: str) -> None:
-        """New nodes from now on stand where ``node`` stands, are named as it is, and bear the rule's name."""
+    def working_for(self, node: Node, rule: str, others: Iterable[Node] = ()) -> None:
+        """New nodes from now on stand where ``node`` stands, are named as it is, and bear the rule's name.
+
+        What it and others make, which are to be replaced, is not taken for what a new node would make.
+        """
         self._place, self._rule, self._stem = self.graph.order(node), rule, self._origin(node)
-        self._replaced = node
+        self._replaced = frozenset((node, *others))
 
     def _origin(self, node: Node) -> str:
         """The name of the original's node that a node stands for, however often it was rewritten."""
@@ -154,7 +157,7 @@ class Workspace:
         key = (op, domain, tuple(inputs), outputs, frozen(attrs))
         known = self._made.get(key)
         producers = [self.graph.producer(v) for v in known or ()]
-        if known is not None and None not in producers and self._replaced not in producers:
+        if known is not None and None not in producers and self._replaced.isdisjoint(producers):
             return known
         names = tuple(self.graph.unique_name(f"{self._stem}/{op}") for _ in range(outputs))
         node = Node(op, tuple(inputs), names, attrs, domain, names[0], rule=self._rule)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.patterns.support import Outcome, apply, typed
+from tests.patterns.support import Outcome, apply, rule_named, typed
 
 RULE = "concat-order"
 OPSETS = pytest.mark.parametrize("opset", [11, 13, 17])
@@ -283,3 +283,24 @@ def test_any_chain(parts: list[tuple[bool, int]], steps: list[str], seed: int) -
         exact=steps.count("crossed") < 3,
         **weights,
     )
+
+
+def test_two_lists_of_which_one_becomes_the_other() -> None:
+    """``[u, i, u]`` and ``[u, u, i]`` in the order 0, 2, 1: the one is then what the other was, but is not to be it."""
+    rules = [rule_named(name) for name in ("pick", "concat-nested", RULE)]
+    outcome = apply(
+        rules,
+        """score (float[B,1,2] user, float[B,1,2] item) => (float[B,2] y) <float[1,3,2] w, float[6,2] v> {
+            x = Concat<axis = 1>(user, item)
+            l = Gather<axis = 1>(x, left)
+            r = Gather<axis = 1>(x, right)
+            a = Mul(l, w)
+            p = Add(a, r)
+            f = Flatten(p)
+            y = MatMul(f, v)
+        }""",
+        opset=13,
+        left=np.array([0, 1, 0]),
+        right=np.array([0, 0, 1]),
+    )
+    assert any(a.rule == RULE for a in outcome.applied)
