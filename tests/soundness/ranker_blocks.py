@@ -159,6 +159,9 @@ def pairs(b: Builder) -> None:
         return
     count = x.shape[1].n
     left, right = np.triu_indices(count, 1)
+    if b.chance(3):
+        # Any lists: one may be what the other is in another order.
+        left, right = b.rng.integers(0, count, (2, 2 + b.below(3)))
     if b.chance():
         a, c = (b.raw("Gather", [x.name, b.integers(*i)], axis=1)[0] for i in (left, right))
         if b.chance():
