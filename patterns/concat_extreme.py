@@ -5,7 +5,8 @@
     max([u, i]) = max([max(u), i])
 
 ReduceMin likewise. What is the user's must come first, and Max will not do: ONNX Runtime's reductions drop a NaN unless
-it is the first entry, and a NaN in a history that never reached a score is not to reach all of them.
+it is the first entry, and a NaN in a history that never reached a score is not to reach all of them. (Along the last
+axis, what they do with a NaN depends on where a row lies in memory, before and after.)
 """
 
 from __future__ import annotations
