@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.candidates import (
@@ -20,6 +19,7 @@ from mari_onnx.candidates import (
     rows_of,
     shape_text,
 )
+from mari_onnx.checks import did_you_mean
 from mari_onnx.columns import InputSpec, column_numbers, columns_text, matching, parse_spec, parse_specs
 from mari_onnx.errors import UsageError
 from mari_onnx.ir.graph import Graph
@@ -137,9 +137,10 @@ def _matching(graph: Graph, spec: InputSpec) -> list[str]:
         literal = any(c in name for name in names for c in GLOB)
         hint = "; where [, * or ? is part of a name, type [[], [*] or [?]" if literal else ""
         raise UsageError(f"no input matches '{spec.pattern}'{hint}; the inputs are {listed_inputs(graph)}")
-    near = get_close_matches(spec.pattern, names, 1, 0.5)
-    hint = f": did you mean '{near[0]}'?" if near else "."
-    raise UsageError(f"the model has no input '{spec.pattern}'{hint} The inputs are {listed_inputs(graph)}")
+    hint = did_you_mean(spec.pattern, names)
+    raise UsageError(
+        f"the model has no input '{spec.pattern}'{':' if hint else '.'}{hint} The inputs are {listed_inputs(graph)}"
+    )
 
 
 def _width(graph: Graph, name: str, spec: InputSpec) -> int:

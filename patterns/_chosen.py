@@ -20,7 +20,8 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._colours import Colours
 from mari_onnx.patterns._parts import Parts, joined, parts_of
-from mari_onnx.patterns._pieces import VIEWS, same_axis
+from mari_onnx.patterns._pieces import same_axis
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 Choice = Mapping[int, tuple[int, ...]]

@@ -9,9 +9,9 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import mixed_parts
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 CUTS = frozenset({"Gather", "Slice", "Split"})
 
 

@@ -234,6 +234,14 @@ def is_linear_layer(node: Node, at: Workspace) -> bool:
     return not node.attrs.get("transA", 0) and not scaled
 
 
+def matrix_of_layer(node: Node, at: Workspace) -> np.ndarray:
+    """The weight of a linear layer as it multiplies rows, scaled as the product is, in its own type."""
+    array, scale = at.constant(node.inputs[1]), float(node.attrs.get("alpha", 1.0))
+    assert array is not None
+    array = array.T if node.attrs.get("transB", 0) else array
+    return array if scale == 1.0 else (array.astype(np.float64) * scale).astype(array.dtype)
+
+
 def is_plain_layer(node: Node, at: Workspace) -> bool:
     """Whether a node multiplies the rows of a matrix with a constant one, and adds one row for all candidates."""
     if node.op not in ("MatMul", "Gemm") or node.domain or not is_linear_layer(node, at):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.dims import same
+from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.rewrite.workspace import Workspace
 
 Needed = dict[int, int]
@@ -85,9 +86,8 @@ def _laid_out(node: Node, axis: int, at: Workspace) -> Needed | None:
     before, after = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
     if before is None or after is None:
         return None
-    left = product(after[:axis])
-    places = [k for k, size in enumerate(before) if same(size, after[axis]) and same(product(before[:k]), left)]
-    return {0: places[-1]} if places else None
+    place = same_axis(axis, after, before)
+    return None if place is None else {0: place}
 
 
 def _joined(node: Node, axis: int, at: Workspace) -> Needed | None:

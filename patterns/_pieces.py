@@ -19,6 +19,7 @@ from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import cut, joined, parts_of
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 Box = Mapping[int, tuple[int, int]]
@@ -26,8 +27,6 @@ Box = Mapping[int, tuple[int, int]]
 
 MAX_DEPTH = 60
 """What lies further up is cut as it is."""
-
-VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 SUMS = frozenset({"ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 """Reductions that zeros change nothing of."""

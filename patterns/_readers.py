@@ -13,6 +13,7 @@ import onnx
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
     MAX_ENTRIES,
@@ -215,20 +216,15 @@ def _concat(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
 
 
 def _slice(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
-    given = [at.integers(v) if v else None for v in node.inputs[1:]]
-    if any(v and numbers is None for v, numbers in zip(node.inputs[1:], given, strict=True)) or len(given) < 2:
-        return None
-    starts, ends = given[0] or (), given[1] or ()
-    axes = given[2] if len(given) > 2 and given[2] is not None else range(len(starts))
-    steps = given[3] if len(given) > 3 and given[3] is not None else (1,) * len(starts)
     rank, x = _rank(node, at), inputs[0]
-    cuts = [slice(None)] * rank
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        if step != 1:
-            return None
-        if x.state.shape[axis % rank] > 1:
-            cuts[axis % rank] = slice(start, end)
-    return x.map(lambda a: a[tuple(cuts)])
+    cuts = cuts_of(node, rank, at)
+    if cuts is None or any(cut.step != 1 for cut in cuts.values()):
+        return None
+    kept = [slice(None)] * rank
+    for axis, cut in cuts.items():
+        if x.state.shape[axis] > 1:
+            kept[axis] = slice(cut.start, cut.end)
+    return x.map(lambda a: a[tuple(kept)])
 
 
 def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:

@@ -9,7 +9,8 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._parts import parts_of
-from mari_onnx.patterns._pieces import VIEWS, same_axis
+from mari_onnx.patterns._pieces import same_axis
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 60

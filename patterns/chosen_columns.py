@@ -24,8 +24,8 @@ from mari_onnx.patterns._chosen import Chosen
 from mari_onnx.patterns._colours import Colours
 from mari_onnx.patterns._linear import is_linear_layer
 from mari_onnx.patterns._parts import joined, mixed_parts, one_row, parts_of
-from mari_onnx.patterns._pieces import VIEWS
 from mari_onnx.patterns.split_product import halves_added
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 

@@ -18,12 +18,12 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
 from mari_onnx.ir import Node
+from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._parts import cut, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +91,14 @@ def _picked(value: str, axis: int, entries: Sequence[int], at: Workspace) -> str
 
 def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
     """The axis that is cut, and what is left of it; ``None`` where several are, or that is not known."""
-    given = [at.integers(v) if v else None for v in node.inputs[1:]]
-    starts, ends = given[0], given[1]
-    axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
-    steps = given[3] if node.has_input(4) else (1,) * len(starts or ())
-    if starts is None or ends is None or axes is None or steps is None:
+    cuts = cuts_of(node, len(shape), at)
+    if cuts is None:
         return None
-    cuts = {a % len(shape): cut for a, *cut in zip(axes, starts, ends, steps, strict=True)}
     # TensorFlow cuts all axes up to the last one that it means.
-    meant = [a for a, (start, end, step) in cuts.items() if (start, step) != (0, 1) or end < FAR]
+    meant = [a for a, cut in cuts.items() if (cut.start, cut.step) != (0, 1) or cut.end < FAR]
     if len(meant) != 1 or not isinstance(shape[meant[0]], int):
         return None
-    start, end, step = cuts[meant[0]]
-    kept = kept_entries(shape[meant[0]], start, end, step)
+    kept = kept_entries(shape[meant[0]], *cuts[meant[0]])
     return None if kept is None else (meant[0], kept)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
-from mari_onnx.patterns._linear import is_bias, is_linear_layer
+from mari_onnx.patterns._linear import is_bias, is_linear_layer, matrix_of_layer
 from mari_onnx.patterns._parts import one_row, summed
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -153,11 +153,7 @@ def _laid_out(found: Made, at: Workspace) -> str:
     turned, scale = bool(found.layer.attrs.get("transB", 0)), float(found.layer.attrs.get("alpha", 1.0))
 
     def moved() -> np.ndarray:
-        array = at.constant(name)
-        assert array is not None
-        array = array.T if turned else array
-        scaled = array if scale == 1.0 else (array.astype(np.float64) * scale).astype(array.dtype)
-        return _summed_first(scaled, found)
+        return _summed_first(matrix_of_layer(found.layer, at), found)
 
     return at.cached_weight(("made", name, turned, scale, sizes, summed_axis), moved, f"{name}/made")
 

@@ -20,7 +20,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._equations import plain_terms
-from mari_onnx.patterns._linear import is_linear_layer
+from mari_onnx.patterns._linear import is_linear_layer, matrix_of_layer
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -139,11 +139,7 @@ def _laid_out(node: Node, found: Sequence[Vector], at: Workspace) -> str:
     scale = float(node.attrs.get("alpha", 1.0))
 
     def moved() -> np.ndarray:
-        array = at.constant(node.inputs[1])
-        assert array is not None
-        cube = (array.T if turned else array).reshape(*sizes, -1).transpose(order)
-        rows = product(sizes[axis] for axis in user)
-        scaled = cube if scale == 1.0 else (cube.astype(np.float64) * scale).astype(array.dtype)
-        return np.ascontiguousarray(scaled.reshape(rows, -1))
+        cube = matrix_of_layer(node, at).reshape(*sizes, -1).transpose(order)
+        return np.ascontiguousarray(cube.reshape(product(sizes[axis] for axis in user), -1))
 
     return at.cached_weight(("outer", node.inputs[1], turned, scale, sizes, order), moved, f"{node.inputs[1]}/outer")

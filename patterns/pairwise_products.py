@@ -20,10 +20,10 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 CHOOSING = frozenset({"Gather", "GatherND"})
 
 MAX_STEPS = 8

@@ -16,6 +16,7 @@ import numpy as np
 
 from mari_onnx.analysis.transfer.layouts import FAR
 from mari_onnx.ir import Node
+from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -65,16 +66,12 @@ def _entry(parts: Parts, index: int, at: Workspace) -> str:
 
 
 def _sliced(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | None:
-    given = [at.integers(v) if v else None for v in node.inputs[1:]]
-    starts, ends = given[0], given[1]
-    axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
-    steps = given[3] if node.has_input(4) else (1,)
-    if starts is None or ends is None or axes is None or steps is None or any(step != 1 for step in steps):
+    cuts = cuts_of(node, parts.rank, at)
+    if cuts is None or any(cut.step != 1 for cut in cuts.values()):
         return None
-    cuts = {axis % parts.rank: (start, end) for axis, start, end in zip(axes, starts, ends, strict=True)}
-    start, end = cuts.pop(parts.axis, (0, FAR))
+    start, end, _ = cuts.pop(parts.axis, (0, FAR, 1))
     # TensorFlow cuts all axes up to the last one that it means.
-    if any(first != 0 or last < FAR for first, last in cuts.values()):
+    if any(cut.start != 0 or cut.end < FAR for cut in cuts.values()):
         return None
     first, last, _ = slice(start, end).indices(parts.total)
     return [(first, last - first)] if last > first else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ PAIRS = np.array(list(combinations(range(5), 2)))
 BOTH_USERS = 3
 
 
-def pairs_of(rest: str, result: str = "float[B,N]", weights: str = "", fields: str = FIELDS) -> Outcome:
+def pairs_of(rest: str, result: str = "float[B,N]", weights: str = "", **given: Any) -> Outcome:
     return apply(
         RULE,
         f"""score (float[B,2,3] user, float[B,1,3] item, float[B,1,3] user_more, float[B,1,3] item_more)
             => ({result} y) {f"<{weights}>" if weights else ""} {{
-            x = Concat<axis = 1>({fields})
+            x = Concat<axis = 1>({FIELDS})
             l = Gather<axis = 1>(x, left)
             r = Gather<axis = 1>(x, right)
             {rest}
@@ -31,6 +32,7 @@ def pairs_of(rest: str, result: str = "float[B,N]", weights: str = "", fields: s
         opset=13,
         left=PAIRS[:, 0],
         right=PAIRS[:, 1],
+        **given,
     )
 
 
@@ -79,20 +81,7 @@ def test_pairs_that_end_in_a_sum(rest: str, result: str, weights: str) -> None:
 def test_pairs_with_a_value_that_is_computed_once() -> None:
     rest = """t = Gather<axis = 1>(user, left_two) p = Mul(l, t) q = Mul(p, r)
         one = Constant<value_ints = [1]>() y = ReduceSum<keepdims = 0>(q, one)"""
-    outcome = apply(
-        RULE,
-        f"""score (float[B,2,3] user, float[B,1,3] item, float[B,1,3] user_more, float[B,1,3] item_more)
-            => (float[B,N] y) {{
-            x = Concat<axis = 1>({FIELDS})
-            l = Gather<axis = 1>(x, left)
-            r = Gather<axis = 1>(x, right)
-            {rest}
-        }}""",
-        opset=13,
-        left=PAIRS[:, 0],
-        right=PAIRS[:, 1],
-        left_two=PAIRS[:, 0] % 2,
-    )
+    outcome = pairs_of(rest, left_two=PAIRS[:, 0] % 2)
     assert outcome.times == 1
 
 
