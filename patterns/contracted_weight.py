@@ -92,13 +92,13 @@ def _total(pieces: Sequence[Piece]) -> int:
 def _weighed(node: Node, found: Pairs, user: Sequence[Piece], made: Dim, at: Workspace) -> str:
     """The weight for each column, summed over the user's rows: ``[d, m, o]``, computed once."""
 
-    def rows_of_matrix(cube: np.ndarray) -> np.ndarray:
-        return np.moveaxis(cube, 1, 2).reshape(-1, cube.shape[1])
+    def columns_of_matrix(cube: np.ndarray) -> np.ndarray:
+        return np.transpose(cube, (1, 2, 0)).reshape(cube.shape[1], -1)
 
-    weight = _part_of_weight(node, found, user, rows_of_matrix, at)
-    rows = joined([v for v, _, _ in user], 1, at)
-    summed = at.squeeze(at.single(at.emit("MatMul", [weight, rows])), [0])
-    return at.emit("Transpose", [at.reshape(summed, (made, found.count, found.width))], perm=[2, 1, 0])
+    # The columns of the weight stand as the result needs them: what is as large as the weight is never transposed.
+    weight = _part_of_weight(node, found, user, columns_of_matrix, at)
+    columns = at.emit("Transpose", [at.single(joined([v for v, _, _ in user], 1, at))], perm=[0, 2, 1])
+    return at.reshape(at.emit("MatMul", [columns, weight]), (found.width, found.count, made))
 
 
 def _channels(cube: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_rows_of_the_user_go_into_the_weight(pairs: str, first: str, second: str
     (conv,) = outcome.of("Conv")
     assert outcome.size_of(conv.input[0])[1] == 8, "pairs with the items alone are left"
     sizes = [outcome.size_of(n.output[0]) for n in outcome.of("MatMul")]
-    assert (1, 12, 6) in sizes, "the weight is multiplied with the user's rows once"
+    assert (1, 6, 12) in sizes, "the weight is multiplied with the user's rows once"
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_a_wider_kernel_stays() -> None:
 
 @pytest.mark.parametrize(("candidates", "times"), [(512, 1), (1, 0)])
 def test_kept_where_it_pays(candidates: int, times: int) -> None:
-    text = f"""score (float[B,20,16] user, float[B,4,16] item, float[B,16,16] item_y) => (float[B,16,16] y)
-        <float[16,384,1] w> {{
+    text = f"""score (float[B,2,16] user, float[B,4,16] item, float[B,16,16] item_y) => (float[B,16,16] y)
+        <float[16,96,1] w> {{
             x = Concat<axis = 1>(user, item) {MUL.format(first="x", second="item_y", factors="l, r")}
-            flat = Constant<value_ints = [0, 384, 16]>() f = Reshape(p, flat) y = Conv(f, w)
+            flat = Constant<value_ints = [0, 96, 16]>() f = Reshape(p, flat) y = Conv(f, w)
         }}"""
     model = model_of(text)
     prices = CostModel(candidates=candidates)
