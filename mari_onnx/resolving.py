@@ -9,14 +9,23 @@ from mari_onnx.branches import take_branches
 from mari_onnx.einsums import plain_einsums
 from mari_onnx.ir import Graph
 from mari_onnx.known import fix_sizes
-from mari_onnx.lookups import plain_lookups
+from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
 from mari_onnx.signature import Separated
 from mari_onnx.steps import run_at_once
 from mari_onnx.writes import plain_writes
 
-STEPS = (take_branches, run_at_once, fix_sizes, plain_lookups, plain_writes, plain_masked_writes, plain_einsums)
+STEPS = (
+    take_branches,
+    run_at_once,
+    fix_sizes,
+    plain_lookups,
+    lookups_in_place,
+    plain_writes,
+    plain_masked_writes,
+    plain_einsums,
+)
 """Each returns the graph itself where it finds nothing to do."""
 
 

@@ -91,3 +91,46 @@ def test_a_single_entry() -> None:
         y = GatherND(u, index)
         z = Neg(i) }"""
     assert {"batch_dims": 1} not in [n.attrs for n in analyze(parse(text)).network if isinstance(n, Node)]
+
+
+def moved(before: str, after: str, made: str, *, axis: int = 0) -> str:
+    return f"""g (float[B,5,3] u, float[B,5,3] i) => (float[{made}] y, float[B,5,3] v) {{
+        front = Transpose<perm = [{before}]>(i) found = Gather<axis = {axis}>(front, places)
+        y = Transpose<perm = [{after}]>(found) v = Neg(u) }}"""
+
+
+ONE, ROW, TABLE_OF_IDS = np.array(2), np.array([2, 0, -1, 0]), np.array([[0, 1], [2, 1], [-1, 2], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "places", "made", "axis", "along"),
+    [
+        ("1, 0, 2", "1, 0, 2", ROW, "B,4,3", 0, 1),
+        ("1, 0, 2", "1, 0, 2", ROW, "B,4,3", -3, 1),
+        ("2, 0, 1", "1, 2, 0", ROW, "B,5,4", 0, 2),
+        ("0, 2, 1", "0, 2, 1", ROW, "B,5,4", 1, 2),
+        ("1, 0, 2", "2, 0, 1, 3", TABLE_OF_IDS, "B,4,2,3", 0, 1),
+        ("1, 2, 0", "1, 0", ONE, "B,3", 0, 1),
+    ],
+)
+def test_an_axis_that_is_moved_for_a_lookup(
+    before: str, after: str, places: np.ndarray, made: str, axis: int, along: int
+) -> None:
+    text = moved(before, after, made, axis=axis)
+    nodes = [n for n in analyze(parse(text, places=places)).network if isinstance(n, Node)]
+    assert {"axis": along} in [n.attrs for n in nodes if n.op == "Gather"]
+    assert_right(parse(text, places=places))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "places", "made"),
+    [
+        ("1, 0, 2", "0, 1, 2", ROW, "4,B,3"),
+        ("1, 0, 2", "1, 2, 0", ROW, "B,3,4"),
+        ("1, 0, 2", "2, 1, 0, 3", TABLE_OF_IDS, "B,2,4,3"),
+    ],
+)
+def test_an_axis_that_is_not_moved_back(before: str, after: str, places: np.ndarray, made: str) -> None:
+    text = moved(before, after, made)
+    assert operators(text, places=places).count("Transpose") == 2
+    assert_right(parse(text, places=places))
