@@ -29,15 +29,18 @@ def needed(node: Node, axis: int, at: Workspace) -> Needed | None:
 
 def _aligned(node: Node, axis: int, at: Workspace) -> Needed | None:
     """Entry by entry: inputs that are repeated along the axis are needed as they are."""
-    rank = at.fact(node.output).rank or 0
+    whole = at.fact(node.output).shape or ()
     found: Needed = {}
     for index, value in enumerate(node.inputs):
         shape = at.fact(value).shape if value else ()
         if shape is None:
             return None
-        place = axis - rank + len(shape)
-        if place >= 0 and not same(shape[place], 1):
-            found[index] = place
+        place = axis - len(whole) + len(shape)
+        if place < 0 or same(shape[place], 1):
+            continue
+        if not same(shape[place], whole[axis]):
+            return None  # An open size may be 1 when the model runs.
+        found[index] = place
     return found
 
 

@@ -10,6 +10,7 @@ import pytest
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.patterns._picking import TABLE
+from tests.patterns import support
 from tests.patterns.support import Outcome, apply, typed
 
 RULE = "early-pick"
@@ -151,6 +152,21 @@ def test_scattered_entries(k: list[int]) -> None:
 )
 def test_what_needs_the_other_entries(op: str, layer: str, count: int) -> None:
     assert entries(picked(layer, k=0, exact=False), op) == [count]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_may_be_repeated(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """An open size may be 1 when the model runs: then there is one entry for all."""
+    monkeypatch.setattr(support, "OTHER_SIZE", rows)
+    outcome = apply(
+        RULE,
+        """score (float[B,3,6] item, float[B,S,6] item_other) => (float[B,2,6] y) <int64[2] k> {
+            q = Add(item, item_other)
+            y = Gather<axis = 1>(q, k)
+        }""",
+        k=np.array([2, 0]),
+    )
+    assert outcome.times == 0
 
 
 def test_what_is_read_by_others_as_well() -> None:
