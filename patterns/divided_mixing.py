@@ -85,4 +85,6 @@ def _is_for_rows(scale: str, mixing: str, whole: str, at: Workspace) -> bool:
     own, shape = at.fact(scale).shape, at.fact(mixing).shape
     if not own or not shape or len(own) != len(shape) or len(own) < 2 or at.is_weight(scale):
         return False
-    return same(own[-1], 1) and not same(shape[-1], 1) and alike(shape, at.fact(whole).shape)
+    # An open number of rows may be 1 when the model runs, and is then no number for each.
+    fits = same(own[-1], 1) and (same(own[-2], 1) or same(own[-2], shape[-2]))
+    return fits and not same(shape[-1], 1) and alike(shape, at.fact(whole).shape)

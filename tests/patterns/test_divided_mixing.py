@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patterns import support
 from tests.patterns.support import Outcome, apply
 
 RULE = "divided-mixing"
@@ -135,6 +136,21 @@ def test_whole_numbers_come_out_to_the_last_bit() -> None:
 )
 def test_what_stays(settings: dict[str, object]) -> None:
     assert mixing(**settings).times == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_numbers_of_which_there_may_be_one(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """An open size may be 1 when the model runs: then all rows share a number."""
+    monkeypatch.setattr(support, "OTHER_SIZE", rows)
+    outcome = apply(
+        RULE,
+        """score (float[B,3,4] user, float[B,2,4] item, float[B,S,1] user_scale) => (float[B,5,4] y) <float[5,5] m> {
+            x = Concat<axis = 1>(user, item) t = Transpose<perm = [0, 2, 1]>(x) s = MatMul(x, t)
+            p = Mul(s, m) n = Mul(p, user_scale) y = MatMul(n, x)
+        }""",
+        m=triangle(5),
+    )
+    assert outcome.times == 0
 
 
 def test_each_token_sees_only_itself_and_the_one_before() -> None:
