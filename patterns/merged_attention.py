@@ -7,7 +7,8 @@
 ``N_u = e^(S_u - m_u) V_u`` and ``Z_u = sum e^(S_u - m_u)`` are computed once per request, ``m_u`` being the largest
 of each row; for each candidate ``E_i = e^(S_i - m)`` and ``c = e^(m_u - m)``, ``m`` being the largest of all. Partial
 results are merged as an online softmax does it (Milakov and Gimelshein 2018, arXiv 1805.02867). So all that the
-user's tokens find in each other runs once, though the items' tokens are attended to as well.
+user's tokens find in each other runs once, though the items' tokens are attended to as well. In half precision ``N_u``
+is divided by ``Z_u``, or by 1 where that is 0: where all is masked, what is left is neither.
 """
 
 from __future__ import annotations
@@ -117,14 +118,20 @@ def _merged(users: tuple[str, str], items: tuple[str, str], at: Workspace) -> st
     highest = one_row(at.emit("Max", [_along_last("ReduceMax", user_scores, at), lowest]), at)
     powers = at.emit("Exp", [at.emit("Sub", [user_scores, highest])])
     total = one_row(_along_last("ReduceSum", powers, at), at)
+    is_half = at.fact(user_scores).dtype == onnx.TensorProto.FLOAT16
+    if is_half:
+        # The sum over a long history leaves the range of half precision, a mean does not; nothing is at least 1.
+        powers = at.emit("Div", [powers, at.emit("Max", [total, at.weight(np.array(1, np.float16))])])
     found_once = one_row(at.emit("MatMul", [powers, user_values]), at)
 
     both = at.emit("Max", [_along_last("ReduceMax", item_scores, at), highest])
     shares = at.emit("Exp", [at.emit("Sub", [item_scores, both])])
     scale = at.emit("Exp", [at.emit("Sub", [highest, both])])
-    whole = at.emit("Add", [at.emit("Mul", [scale, total]), _along_last("ReduceSum", shares, at)])
+    scaled_total = at.emit("Mul", [scale, total])
+    whole = at.emit("Add", [scaled_total, _along_last("ReduceSum", shares, at)])
     mixed = at.emit("MatMul", [at.emit("Div", [shares, whole]), item_values])
-    return at.emit("Add", [mixed, at.emit("Mul", [at.emit("Div", [scale, whole]), found_once])])
+    share = at.emit("Div", [scaled_total if is_half else scale, whole])
+    return at.emit("Add", [mixed, at.emit("Mul", [share, found_once])])
 
 
 def _lowest(dtype: int) -> np.ndarray:

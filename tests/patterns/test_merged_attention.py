@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx.reference import ReferenceEvaluator
 
+from tests.patterns import support
 from tests.patterns.support import Outcome, apply
 
 RULE = "merged-attention"
@@ -108,6 +110,28 @@ def test_masks_of_the_user(hidden: np.float32, seen: tuple[int, ...]) -> None:
 
 def test_in_half_precision() -> None:
     assert attended(SELF, dtype="float16", opset=18).times == 1
+
+
+def test_sums_over_a_long_history_stay_in_the_range_of_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime computes half precision with more digits on a CPU; elsewhere each value is rounded."""
+    monkeypatch.setattr(support, "judge", lambda *_, **__: None)
+    text = SELF.replace("B,4,3", "B,1000,3").replace("B,6,3", "B,1002,3").replace("Softmax<axis = -1>(s)", "Softmax(z)")
+    text = text.replace("p =", "z = Mul(s, small) p =")
+    outcome = attended(text, dtype="float16", opset=18, small=np.array(1e-4, np.float16))
+    assert outcome.times == 1
+    random = np.random.default_rng(0)
+    user, item = (random.uniform(100, 120, (1, rows, 3)) * [1, -1, 0.001] for rows in (1000, 2))
+    feeds = {"user": user.astype(np.float16), "item": item.astype(np.float16)}
+    (expected,), (found,) = (ReferenceEvaluator(m).run(None, feeds) for m in (outcome.original, outcome.result))
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("hidden", [-np.inf, -65504])
+def test_a_history_that_is_masked_throughout_in_half_precision(hidden: float) -> None:
+    mask = np.array([hidden] * 4 + [0, 0], np.float16)
+    text = SELF.replace("p = Softmax<axis = -1>(s)", "h = Add(s, m) p = Softmax<axis = -1>(h)")
+    assert attended(text, dtype="float16", opset=18, m=mask).times == 1
 
 
 def test_large_scores_do_not_overflow() -> None:
