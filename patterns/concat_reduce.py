@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.patterns._floats import FLOATS, PRECISE
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -60,7 +60,9 @@ class ConcatReduce(Rule[Reduced]):
 
     def match(self, node: Node, at: Workspace) -> Reduced | None:
         parts = mixed_parts(node.inputs[0], at)
-        if parts is None or at.fact(node.output).dtype not in FLOATS:
+        # The squares of what half precision holds may not fit in it.
+        kinds = PRECISE if node.op == "ReduceL2" else FLOATS
+        if parts is None or at.fact(node.output).dtype not in kinds:
             return None
         axes = at.axes(node)
         if not axes:

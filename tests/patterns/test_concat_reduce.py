@@ -157,6 +157,22 @@ def test_not_for_whole_numbers() -> None:
     assert apply(RULE, text).times == 0
 
 
+@pytest.mark.parametrize(("op", "times"), [("ReduceL2", 0), ("ReduceSum", 1)])
+def test_not_what_leaves_the_range_of_half_precision(op: str, times: int) -> None:
+    """A length fits where the sum of its squares does not."""
+    outcome = apply(
+        RULE,
+        f"""score (float16[B,2,3] user, float16[B,1,3] item) => (float16[B,3] y) <int64[1] one> {{
+            x = Concat<axis = 1>(user, item)
+            y = {op}<keepdims = 0>(x, one)
+        }}""",
+        opset=18,
+        exact=False,
+        one=np.array([1]),
+    )
+    assert outcome.times == times
+
+
 def test_not_where_axes_are_not_known() -> None:
     text = """score (float[B,2] item, float[B,3] user, int64[1] axes) => (float[B,1] y) {
         a = Abs(axes)
