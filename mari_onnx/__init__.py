@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mari_onnx.analysis import Analysis as Analysis
     from mari_onnx.benchmark.report import BenchReport as BenchReport
     from mari_onnx.benchmark.run import bench as bench
+    from mari_onnx.options import Options as Options
     from mari_onnx.pipeline import OptimizeResult as OptimizeResult
-    from mari_onnx.pipeline import Options as Options
     from mari_onnx.pipeline import analyze as analyze
     from mari_onnx.pipeline import optimize as optimize
     from mari_onnx.report import Report as Report
@@ -36,7 +36,7 @@ _LAZY = {
     "Analysis": "mari_onnx.analysis",
     "BenchReport": "mari_onnx.benchmark.report",
     "OptimizeResult": "mari_onnx.pipeline",
-    "Options": "mari_onnx.pipeline",
+    "Options": "mari_onnx.options",
     "Report": "mari_onnx.report",
     "VerifyReport": "mari_onnx.verification",
     "analyze": "mari_onnx.pipeline",

@@ -10,7 +10,8 @@ from mari_onnx.load import Loaded, ModelLike
 from mari_onnx.rewrite.registry import AnyRule
 
 if TYPE_CHECKING:
-    from mari_onnx.pipeline import Built, Options
+    from mari_onnx.options import Options
+    from mari_onnx.pipeline import Built
 
 
 def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: Built) -> str:

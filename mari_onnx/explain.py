@@ -15,7 +15,8 @@ from mari_onnx.ir.graph import Node
 from mari_onnx.item_only import ItemValue, item_only
 from mari_onnx.leftovers import Leftover, leftovers
 from mari_onnx.load import Loaded, ModelLike, load_model
-from mari_onnx.pipeline import Built, Options, Progress, build
+from mari_onnx.options import Options
+from mari_onnx.pipeline import Built, Progress, build
 from mari_onnx.remarks import remarks_on_model
 from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops

@@ -11,7 +11,8 @@ from mari_onnx.analysis import InputSide
 from mari_onnx.declared import corrections
 
 if TYPE_CHECKING:
-    from mari_onnx.pipeline import Built, Options
+    from mari_onnx.options import Options
+    from mari_onnx.pipeline import Built
     from mari_onnx.report import Report
 
 LAID_OUT = "com.microsoft.nchwc"

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mari_onnx.load import Loaded
-from mari_onnx.pipeline import Built, Options, build
+from mari_onnx.options import Options
+from mari_onnx.pipeline import Built, build
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.objective import LESS
 from mari_onnx.rewrite.registry import AnyRule

@@ -16,7 +16,7 @@ from pathlib import Path
 from mari_onnx.attainable import Attainable
 from mari_onnx.explain import Explanation, explain
 from mari_onnx.leftovers import Leftover
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models import catalog
 from models.measure import users
 

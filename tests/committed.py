@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 
 from mari_onnx.load import Loaded, load_model
-from mari_onnx.pipeline import Built, Options, build
+from mari_onnx.options import Options
+from mari_onnx.pipeline import Built, build
 from mari_onnx.rewrite.registry import AnyRule, all_rules
 from models import catalog
 from models.catalog import Exported, Feeds

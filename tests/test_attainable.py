@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mari_onnx.explain import explain
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from tests import rankers
 
 OPTIONS = Options(user_inputs=["user_*"], candidates=100)

@@ -11,7 +11,7 @@ from mari_onnx.attainable import Attainable
 from mari_onnx.explain import explain
 from mari_onnx.ir import read_graph
 from mari_onnx.leftovers import Kind
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from tests import rankers
 from tests.cli.conftest import cli  # noqa: F401  # a fixture
 

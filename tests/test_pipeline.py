@@ -13,8 +13,9 @@ import pytest
 from mari_onnx import optimize
 from mari_onnx.errors import RuleError, UsageError, VerificationError
 from mari_onnx.ir import Node
+from mari_onnx.options import Options
 from mari_onnx.patterns import RULES
-from mari_onnx.pipeline import Options, analyze, build
+from mari_onnx.pipeline import analyze, build
 from mari_onnx.rewrite import registry
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace

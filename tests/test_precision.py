@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from mari_onnx import ModelError, optimize
 from mari_onnx.explain import explain
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models import catalog
 from models.catalog import Exported
 from tests.committed import MODELS, users_of

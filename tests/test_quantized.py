@@ -12,7 +12,7 @@ from mari_onnx import optimize
 from mari_onnx.explain import explain
 from mari_onnx.ir import read_graph
 from mari_onnx.normalise import normalise
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 
 STATIC = """<ir_version: 9, opset_import: ["" : 17]>
 g (float[B,48] user_x, float[B,16] item_x) => (float[B,32] y) {

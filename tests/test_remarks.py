@@ -7,7 +7,7 @@ import pytest
 
 import mari_onnx
 from mari_onnx.explain import explain
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models.catalog import Exported
 from tests.committed import MODELS, loaded, users_of
 from tests.patterns.support import model_of

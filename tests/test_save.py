@@ -20,7 +20,8 @@ from mari_onnx import ModelError, UsageError
 from mari_onnx.cli import main
 from mari_onnx.files import copy_file
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import Options, run
+from mari_onnx.options import Options
+from mari_onnx.pipeline import run
 from mari_onnx.save import ExternalData, Output
 from tests import rankers
 

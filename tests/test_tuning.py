@@ -10,7 +10,8 @@ import pytest
 
 from mari_onnx import tuning
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import Built, Options, build, run
+from mari_onnx.options import Options
+from mari_onnx.pipeline import Built, build, run
 from mari_onnx.rewrite.registry import chosen_rules
 from mari_onnx.tuning import AS_ESTIMATED, Tuned, tune
 from tests import rankers

@@ -18,7 +18,8 @@ from mari_onnx.benchmark.sides import Contest, Request, Requests, floor_of, give
 from mari_onnx.checks import check_numbers, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.load import Loaded, ModelLike
-from mari_onnx.pipeline import Progress, options_from
+from mari_onnx.options import options_from
+from mari_onnx.pipeline import Progress
 from mari_onnx.verification.source import Array
 
 CANDIDATES = (1, 8, 64, 512, 4096)

@@ -14,7 +14,8 @@ from mari_onnx.inputs import choose_inputs
 from mari_onnx.ir import read_graph
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.normalise import normalise
-from mari_onnx.pipeline import Options, Progress
+from mari_onnx.options import Options
+from mari_onnx.pipeline import Progress
 from mari_onnx.pipeline import run as optimize
 from mari_onnx.rewrite.registry import all_rules
 from mari_onnx.verification import (

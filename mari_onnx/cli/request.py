@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mari_onnx.errors import ModelError, UsageError
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.runtime import onnxruntime
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mari_onnx.benchmark.run import Settings, compare
 from mari_onnx.benchmark.sides import optimized_sides
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models import catalog
 from models.measure import users
 from models.references import REFERENCES

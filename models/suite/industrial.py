@@ -12,7 +12,7 @@ from mari_onnx.benchmark.run import Settings, compare
 from mari_onnx.benchmark.sides import Contest, optimized_sides
 from mari_onnx.errors import MariError
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models import KERAS, catalog
 from models.measure import users
 from models.suite import rivals

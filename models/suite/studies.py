@@ -11,7 +11,7 @@ from mari_onnx import optimize
 from mari_onnx.benchmark.run import Settings, compare
 from mari_onnx.benchmark.sides import Contest, optimized_sides
 from mari_onnx.load import load_model
-from mari_onnx.pipeline import Options
+from mari_onnx.options import Options
 from models.published_layer import Layer, build
 from models.suite.figures import Figures, Section, figures, place
 from models.suite.layers import neat, piecewise, stacked

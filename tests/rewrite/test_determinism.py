@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from mari_onnx.load import load_model
+from mari_onnx.options import Options
 from mari_onnx.patterns import RULES
-from mari_onnx.pipeline import Options, build
+from mari_onnx.pipeline import build
 from models.catalog import Exported
 from tests.committed import MODELS, users_of
 
@@ -21,7 +22,8 @@ DIGEST = """
 import hashlib
 from mari_onnx.load import load_model
 from mari_onnx.patterns import RULES
-from mari_onnx.pipeline import Options, build
+from mari_onnx.options import Options
+from mari_onnx.pipeline import build
 from tests.committed import MODELS, users_of
 for meta in MODELS:
     model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
