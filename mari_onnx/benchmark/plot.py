@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from mari_onnx.benchmark.report import FLOOR, FULL, ONE_SHOT, RESULT, VANILLA, BenchReport, Timed
 from mari_onnx.errors import UsageError
+from mari_onnx.files import write_over
 
 FORMATS = (".png", ".svg")
 COLOURS = {VANILLA: "#7f7f7f", ONE_SHOT: "#ff7f0e", FULL: "#1f77b4", RESULT: "#1f77b4", FLOOR: "#2ca02c"}
@@ -33,7 +35,7 @@ def plot(report: BenchReport, path: str, title: str = "") -> None:
 
     Args:
         report: What was measured.
-        path: A ``.png`` or ``.svg`` file.
+        path: A ``.png`` or ``.svg`` file; one that is there is replaced in one step.
         title: What to write above.
 
     Raises:
@@ -56,10 +58,11 @@ def plot(report: BenchReport, path: str, title: str = "") -> None:
         left.yaxis.set_minor_locator(ticker.NullLocator())
         left.legend()
     figure.suptitle(title)
-    vector = Path(path).suffix.lower() == ".svg"
+    kind, drawn = Path(path).suffix.lower().removeprefix("."), io.BytesIO()
+    with import_module("matplotlib").rc_context(REPRODUCIBLE):
+        figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None, dpi=120)
     try:
-        with import_module("matplotlib").rc_context(REPRODUCIBLE):
-            figure.savefig(path, metadata={"Date": None} if vector else None, dpi=120)
+        write_over(Path(path), drawn.getvalue())
     except OSError as error:
         raise UsageError(f"--plot {path}: {error.strerror or error}") from error
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from mari_onnx import UsageError
@@ -30,6 +32,21 @@ def test_png(report, tmp_path):
     pytest.importorskip("matplotlib")
     plot(report, str(tmp_path / "a.PNG"))
     assert (tmp_path / "a.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_is_there_as_it_was_until_the_new_one_is_whole(report, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "a.svg"
+    path.write_text("the old one")
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UsageError, match=r"--plot .*a\.svg: No space left on device"):
+        plot(report, str(path))
+    assert path.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
