@@ -63,7 +63,7 @@ class Attainable:
 
     @property
     def reached(self) -> float | None:
-        """The part of the attainable saving that the result makes; above 1 where rules save more than repetition."""
+        """What the result saves, as a part of the attainable; above 1 where rules save more than repetition."""
         return (self.before - self.after) / self.attainable if self.attainable else None
 
     def to_json(self) -> dict[str, Any]:

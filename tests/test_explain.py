@@ -189,7 +189,9 @@ class TestCommand:
         ("after", "sentence"),
         [
             (70.0, "the result saves 30 FLOP, which is 75% of that\n"),
-            (40.0, "the result saves 60 FLOP, which is 150% of that: the rules save other work, too\n"),
+            (60.0, "the result saves 40 FLOP, which is 100% of that\n"),
+            (40.0, "the result saves 60 FLOP, 20 more than that: rules save other work, too\n"),
+            (110.0, "the result saves none of that, and has 10 FLOP more\n"),
         ],
     )
     def test_what_could_be_saved_and_what_is(self, cli, path, monkeypatch, after, sentence):  # noqa: F811

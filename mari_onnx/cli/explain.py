@@ -160,16 +160,25 @@ def _attainable(out: Console, could: Attainable, verbose: bool) -> None:
         line(out, "no product has an operand that is the same whatever the items are")
         return
     share = could.attainable / could.before
-    saved = could.before - could.after
     line(
         out,
         f"of {count(could.before)} FLOP, {count(could.attainable)} ({share:.0%}) need not be repeated for each item",
     )
-    beyond = ": the rules save other work, too" if could.reached > 1.005 else ""
-    line(out, f"the result saves {count(saved)} FLOP, which is {could.reached:.0%} of that{beyond}")
+    line(out, _reached(could, could.reached))
     if verbose:
         rows = [(n.node, count(n.flops), f"{n.share:.0%}") for n in could.nodes if n.share]
         table(out, ("product", "FLOP", "need not be repeated"), rows, numbers=(1, 2))
+
+
+def _reached(could: Attainable, reached: float) -> str:
+    """What the result saves, beside what it could."""
+    saved = could.before - could.after
+    if saved < 0:
+        return f"the result saves none of that, and has {count(-saved)} FLOP more"
+    if reached <= 1.005:
+        return f"the result saves {count(saved)} FLOP, which is {reached:.0%} of that"
+    more = count(saved - could.attainable)
+    return f"the result saves {count(saved)} FLOP, {more} more than that: rules save other work, too"
 
 
 def _time(microseconds: float) -> str:
