@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with streams():
         try:
             return _main(argv)
-        except KeyboardInterrupt:
-            _say("interrupted")
+        except KeyboardInterrupt as stop:
+            _say("; ".join(["interrupted", *map(str, stop.args)]))
             return INTERRUPTED
 
 

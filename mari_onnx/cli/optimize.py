@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from mari_onnx.cli.arguments import spare_word_hint
@@ -10,7 +13,7 @@ from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
 from mari_onnx.cli.tables import console, count, factor, line, listed, milliseconds, several, table
-from mari_onnx.errors import UsageError
+from mari_onnx.errors import MariError, UsageError
 from mari_onnx.load import load_model
 from mari_onnx.pipeline import OptimizeResult
 from mari_onnx.pipeline import run as optimize
@@ -31,10 +34,12 @@ def run(args: argparse.Namespace) -> int:
     )
     if options.verify or options.tune:
         onnxruntime()
-    with Stages(args.quiet) as tell:
+    stages = Stages(args.quiet)
+    with stages as tell:
         tell("load")
         loaded = load_model(args.input)
-        with _output(args, target, loaded) as output:
+    with _output(args, target, loaded) as output, _saying_what_was_written(output, target):
+        with stages as tell:
             result = optimize(loaded, options, tell, output.stage)
             timing, problem = None, ""
             if args.benchmark:
@@ -44,13 +49,29 @@ def run(args: argparse.Namespace) -> int:
             tell("write")
             output.stage(result.model)
             output.commit()
-    notes = [*result.notes, *output.notes, *([problem] if problem else [])]
-    show_notes(notes, args.quiet)
-    if args.json is not None:
-        emit(_document(args, target, result, timing, notes), args.json)
-    if args.json != "-" and not args.quiet:
-        _show(args, target, result, timing)
+        notes = [*result.notes, *output.notes, *([problem] if problem else [])]
+        show_notes(notes, args.quiet)
+        if args.json is not None:
+            emit(_document(args, target, result, timing, notes), args.json)
+        if args.json != "-" and not args.quiet:
+            _show(args, target, result, timing)
+            sys.stdout.flush()
     return 0
+
+
+@contextlib.contextmanager
+def _saying_what_was_written(output: Output, target: str) -> Iterator[None]:
+    """What stops the command while it tells of a result that has its name already says so."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(*_written(output, target)) from stop
+    except MariError as error:
+        raise type(error)("; ".join([str(error), *_written(output, target)])) from error
+
+
+def _written(output: Output, target: str) -> tuple[str, ...]:
+    return (f"{target} was written",) if output.written else ()
 
 
 def _target(args: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -221,6 +222,27 @@ def test_an_interrupt_is_no_bug(cli, model, out, monkeypatch):
     monkeypatch.setattr("mari_onnx.cli.optimize.optimize", interrupt)
     done = cli("optimize", model, out, "--user", "user_x", *QUICK)
     assert (done.status, done.messages) == (130, ["mari-onnx: interrupted"])
+
+
+def test_an_interrupt_behind_the_work_says_that_the_file_is_there(cli, model, out, monkeypatch):
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mari_onnx.cli.optimize._show", interrupt)
+    done = cli("optimize", model, out, "--user", "user_x", *QUICK)
+    assert (done.status, done.messages[-1]) == (130, f"mari-onnx: interrupted; {out} was written")
+    assert out.exists()
+
+
+def test_a_report_that_cannot_be_written_is_no_result_that_cannot(cli, model, out, monkeypatch):
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mari_onnx.cli.document.write_over", full)
+    done = cli("optimize", model, out, "--user", "user_x", *QUICK, f"--json={out.with_suffix('.json')}")
+    assert done.status == 2
+    assert done.messages[-1].endswith(f": No space left on device; {out} was written")
+    assert out.exists()
 
 
 def test_an_interrupt_before_the_work_is_no_bug_either(cli, monkeypatch):
