@@ -1,4 +1,4 @@
-"""Types and shapes of what ONNX Runtime's own operators make, and those of ai.onnx.ml that onnx does not infer.
+"""Types and shapes of what ONNX Runtime's own operators make, and those of onnx's that onnx does not infer.
 
 Only what is used in rankers: one that is not listed is not known, and nothing is proven of it.
 """
@@ -125,7 +125,10 @@ LEARNED: Mapping[str, Rule] = {
     "ai.onnx.ml.TreeEnsembleRegressor": _targets,
 }
 
-TYPES: Mapping[str, Rule] = {**LEARNED} | {
+UNTOLD: Mapping[str, Rule] = {"GroupNormalization": _like(0)}
+"""Of ai.onnx itself: operators that the standard gives a body, but no inference."""
+
+TYPES: Mapping[str, Rule] = {**LEARNED, **UNTOLD} | {
     f"{DOMAIN}.{op}": rule
     for op, rule in {
         "MultiHeadAttention": _multi_head_attention,

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from mari_onnx.analysis import CandidateAxis
 from mari_onnx.analysis.transfer.reductions import IDEMPOTENT, REDUCTIONS
 from tests.analysis.oracle import CANDIDATES, B, Case, Operand, check, constant, floats, lanes, scalar
+from tests.analysis.support import analyze, parse
 
 MERGED = CandidateAxis(0, 2, 1)
 
@@ -120,6 +122,18 @@ def test_normalisation_of_samples() -> None:
     assert lanes(Case("MeanVarianceNormalization", [floats(B, 2, 2, 2, axis=0)], {})) == ["opaque"]
     assert lanes(Case("LpNormalization", [floats(B, 4, axis=0)], {"axis": 1})) == [CandidateAxis(0)]
     assert lanes(Case("LpNormalization", [floats(4, B, axis=1)], {})) == ["opaque"]
+
+
+def test_normalised_groups_have_the_size_of_their_rows() -> None:
+    """onnx infers neither: a model whose exporter left the sizes out had none behind this operator."""
+    text = "g (float[B,4,3] u, float[B,4,3] i) => (float[B,8,3] y) {"
+    text += "x = Concat<axis = 1>(u, i) n = GroupNormalization<num_groups = 2>(x, g, b) y = Relu(n) }"
+    found = analyze(parse(text, 21, g=np.ones(8, np.float32), b=np.ones(8, np.float32)))
+    fact = found.facts["n"]
+    assert fact.dtype == TensorProto.FLOAT
+    assert fact.shape is not None
+    assert fact.shape[1:] == (8, 3)
+    assert found.side("n") == found.side("x")
 
 
 def test_trilu() -> None:
