@@ -9,6 +9,11 @@ from typing import Any, NamedTuple
 from mari_onnx.errors import VerificationError
 from mari_onnx.verification.compare import Comparison
 
+SUSPICIOUS = 30.0
+"""Times further from float64 than the original."""
+SUSPICIOUS_SCALE = 2e-6
+"""Of the output's magnitude: what another order of additions may cost."""
+
 
 class Float64Error(NamedTuple):
     """Largest absolute error against a float64 run of the original."""
@@ -65,6 +70,19 @@ class OutputReport:
     def failed(self, mismatch: str, where: str) -> OutputReport:
         """The report with a mismatch, unless it has one already."""
         return self if self.mismatch else replace(self, mismatch=f"{mismatch} ({where})")
+
+    @property
+    def drift(self) -> str:
+        """A sentence where a small fault may hide within the tolerance, which shows beside float64; empty otherwise."""
+        errors = self.error_vs_float64
+        if self.mismatch or errors is None:
+            return ""
+        if errors.optimized <= SUSPICIOUS * errors.original + SUSPICIOUS_SCALE * (self.scale or 0.0):
+            return ""
+        return (
+            f"output {self.name} is within tolerance, but its error against float64 is {errors.optimized:.2g},"
+            f" the original's {errors.original:.2g}"
+        )
 
 
 def _larger(old: float | None, new: float) -> float:

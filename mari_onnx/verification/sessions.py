@@ -17,6 +17,8 @@ from mari_onnx.verification.source import Array, ModelSource, all_tensors, load_
 
 PROVIDERS = ("CPUExecutionProvider",)
 LONGEST_MESSAGE = 300
+IN_ITS_SOURCE = re.compile(r"\S+\.(?:h|cc):\d+ (?:(?:[\w:<>&*~]+ )?[\w:<>~]*::[\w~]+\([^()]*\)(?: const)? )?")
+"""Where in the runtime a message comes from, and of which function."""
 QUIET = 4  # only fatal messages: failures are reported by exceptions
 
 
@@ -123,7 +125,7 @@ def open_session(source: ModelSource, *, optimize: bool = True) -> Session:
 
 def runtime_message(error: BaseException) -> str:
     """The runtime's message on one line, without its status prefix."""
-    text = " ".join(str(error).split())
+    text = IN_ITS_SOURCE.sub("", " ".join(str(error).split()))
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text) or type(error).__name__
     return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 

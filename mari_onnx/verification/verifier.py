@@ -11,6 +11,7 @@ import numpy as np
 
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
+from mari_onnx.verification.burnt import advice_on_rows
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
@@ -26,8 +27,6 @@ OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the 
 NOISE_BATCH = 64
 SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
-SUSPICIOUS = 30.0  # times further from float64 than the original
-SUSPICIOUS_SCALE = 2e-6  # of the output's magnitude: what another order of additions may cost
 Progress = Callable[[str], None]
 
 
@@ -132,8 +131,7 @@ def verify(
     for batch in _usable_batches(inputs, batches, state):
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
-        reason = "it does not run on the samples" if samples else "it runs on none of the drawn inputs; give samples"
-        raise ModelError(f"original model: {reason} ({state.failure})")
+        raise ModelError(f"original model: {_why_not(pair, state)} ({state.failure})")
     if inputs.free_symbols:
         _run_short(pair, state, seeds)
     if len(inputs.open_dims) > 1:
@@ -141,7 +139,8 @@ def verify(
     if signature.given_once and state.plan.one_user_row:
         _run_repeated(pair, state, seeds)
     reports = tuple(state.reports.values())
-    _note_drift(state)
+    for report in reports:
+        state.note(report.drift)
     passed = all(report.mismatch is None for report in reports)
     state.note("" if passed else doubt(source, other))
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
@@ -159,19 +158,6 @@ def _session_of_result(source: ModelSource) -> Session:
         return open_session(source)
     except ModelError as error:
         raise UnusableResultError(str(error)) from error
-
-
-def _note_drift(state: _State) -> None:
-    """A small fault may hide within the tolerance; beside float64 it shows."""
-    for report in state.reports.values():
-        errors = report.error_vs_float64
-        if report.mismatch or errors is None:
-            continue
-        if errors.optimized > SUSPICIOUS * errors.original + SUSPICIOUS_SCALE * (report.scale or 0.0):
-            state.note(
-                f"output {report.name} is within tolerance, but its error against float64 is {errors.optimized:.2g},"
-                f" the original's {errors.original:.2g}"
-            )
 
 
 def _check_signatures(pair: _Pair, state: _State, inputs: Inputs) -> None:
@@ -237,6 +223,19 @@ def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Fe
         _keep(state, plan, caution)
         return feeds, expected, ""
     return (*fallback, "") if fallback is not None else (None, {}, failure)
+
+
+def _why_not(pair: _Pair, state: _State) -> str:
+    """What to do about an original that has not run."""
+
+    def runs(rows: int) -> bool:
+        with contextlib.suppress(RunError):
+            return bool(pair.original.run(state.plan.draw(rows, 0, state.caution).full))
+        return False
+
+    found = advice_on_rows(pair.source, runs) if state.plan.inputs.fixed_batch is None else ""
+    drawn = "it runs on none of the drawn inputs; give samples"
+    return found or ("it does not run on the samples" if state.plan.samples else drawn)
 
 
 def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:

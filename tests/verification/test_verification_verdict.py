@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mari_onnx.errors import ModelError, UsageError, VerificationError
 from mari_onnx.verification import Tolerance, ranking_kept, require, verify
+from mari_onnx.verification.sessions import runtime_message
 
 USER = ["user"]
 
@@ -355,3 +356,50 @@ def test_what_rounding_does_is_said(make):
 def test_what_is_wrong_is_not_put_down_to_rounding(original, optimized):
     assert verify(original, changed(optimized, "w_user", 1e-2)).sensitivity == ""
     assert verify(original, optimized).sensitivity == ""
+
+
+BURNT = """
+score (float[B,3] user, float[B,2] item) => (float[B,1] score) {
+  x = Concat<axis=1>(user, item)
+  r = Reshape(x, to)
+  score = MatMul(r, w)
+}
+"""
+
+
+def test_a_number_of_rows_that_the_exporter_wrote_into_the_graph(make, weight):
+    model = make(BURNT, to=np.array([24, 5]), w=weight)
+    with pytest.raises(ModelError, match=r"it runs with 24 candidates, and with none .* or say --batch 24") as caught:
+        verify(model, model, user_inputs=USER)
+    assert "samples" not in str(caught.value)
+    assert "Input shape:{1,5}, requested shape:{24,5}" in str(caught.value)
+    assert verify(model, model, user_inputs=USER, batches=[24]).passed
+
+
+def test_what_runs_with_no_number_of_rows_that_is_worth_a_try(make, weight):
+    model = make(BURNT, to=np.array([5000, 5]), w=weight)
+    with pytest.raises(ModelError, match="it runs on none of the drawn inputs; give samples"):
+        verify(model, model, user_inputs=USER)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape node. Name:'r' Status"
+            " Message: /src/core/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::"
+            "TensorShape&, bool) input_shape_size == size was false. Input shape:{2,3}",
+            "Non-zero status code returned while running Reshape node. Name:'r' Status Message: input_shape_size =="
+            " size was false. Input shape:{2,3}",
+        ),
+        (
+            "/src/math/element_wise_ops.h:583 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, ptrdiff_t) axis == 1"
+            " || axis == largest was false. 10 by 13",
+            "axis == 1 || axis == largest was false. 10 by 13",
+        ),
+        ("matmul_helper.h:144 Compute right operand (of two)", "Compute right operand (of two)"),
+        ("a message of its own (without a place)", "a message of its own (without a place)"),
+    ],
+)
+def test_messages_of_the_runtime_say_what_and_not_where(said, wanted):
+    assert runtime_message(RuntimeError(said)) == wanted
