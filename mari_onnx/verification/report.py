@@ -22,6 +22,14 @@ class Float64Error(NamedTuple):
     original: float
 
 
+class Choices(NamedTuple):
+    """Entries of an output of integers that are others in a float64 run of the original, out of so many."""
+
+    optimized: int
+    original: int
+    entries: int
+
+
 @dataclass(frozen=True)
 class OutputReport:
     """One output over all runs.
@@ -33,6 +41,7 @@ class OutputReport:
         scale: largest magnitude in the original.
         error_vs_float64: errors of both models against float64, None without such a run.
         mismatch: what is wrong and in which run, None when all agrees.
+        choices: of an output of integers with a mismatch, what float64 makes of it; None without such a run.
     """
 
     name: str
@@ -41,6 +50,7 @@ class OutputReport:
     scale: float | None = None
     error_vs_float64: Float64Error | None = None
     mismatch: str | None = None
+    choices: Choices | None = None
 
     def with_run(self, found: Comparison, where: str) -> OutputReport:
         """The report with one more run; the first mismatch stays.
@@ -93,6 +103,11 @@ SENSITIVE = 1e-5
 """An original that is this much of its outputs' magnitude off float64 has lost two digits to rounding, or more."""
 LIKE_ROUNDING = 30.0
 """Times as far off float64 as the original, a result is off for rounding of its own."""
+LIKE_CHOICES = 4
+"""The same for entries that are others."""
+WORTHLESS = 0.1
+"""A tolerance of this much of the outputs' magnitude compares nothing."""
+TIES = "whether such ties matter, --samples of real requests show, and --no-verify writes the result as it is"
 
 
 @dataclass(frozen=True)
@@ -120,17 +135,7 @@ class VerifyReport:
     @property
     def sensitivity(self) -> str:
         """A sentence where an output differs that rounding moves by as much; empty otherwise."""
-        for output in self.outputs:
-            errors, scale = output.error_vs_float64, output.scale or 0.0
-            if output.mismatch is None or errors is None or errors.original <= SENSITIVE * scale:
-                continue
-            if errors.optimized <= LIKE_ROUNDING * errors.original:
-                return (
-                    f"the model amplifies rounding: against float64 the original is {errors.original:.2g} off in"
-                    f" {output.name} as well, the result {errors.optimized:.2g}; where that is good enough, say"
-                    f" --atol {2 * (errors.original + errors.optimized):.1g}"
-                )
-        return ""
+        return next(filter(None, map(_sensitivity, self.outputs)), "")
 
     def summary(self) -> str:
         """The verdict on one line."""
@@ -158,6 +163,26 @@ class VerifyReport:
             "notes": list(self.notes),
             "outputs": [_output_json(output) for output in self.outputs],
         }
+
+
+def _sensitivity(output: OutputReport) -> str:
+    errors, scale = output.error_vs_float64, output.scale or 0.0
+    if output.mismatch is None:
+        return ""
+    if output.choices is not None and 0 < output.choices.optimized <= LIKE_CHOICES * output.choices.original:
+        optimized, original, entries = output.choices
+        return (
+            f"rounding decides what the model chooses: against float64 {original} of {entries} entries of {output.name}"
+            f" are others in the original as well, {optimized} in the result; {TIES}"
+        )
+    if errors is None or errors.original <= SENSITIVE * scale or errors.optimized > LIKE_ROUNDING * errors.original:
+        return ""
+    seen = f"against float64 the original is {errors.original:.2g} off in {output.name} as well, the result"
+    allowed = 2 * (errors.original + errors.optimized)
+    if allowed > WORTHLESS * scale:
+        return f"rounding decides what the model chooses: {seen} {errors.optimized:.2g}; {TIES}"
+    enough = f"where that is good enough, say --atol {allowed:.1g}"
+    return f"the model amplifies rounding: {seen} {errors.optimized:.2g}; {enough}"
 
 
 def _output_json(output: OutputReport) -> dict[str, Any]:

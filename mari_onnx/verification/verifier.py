@@ -12,6 +12,7 @@ import numpy as np
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.burnt import advice_on_rows
+from mari_onnx.verification.choices import beside_float64
 from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
@@ -23,6 +24,7 @@ from mari_onnx.verification.sessions import RunError, Session, open_session
 from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, computed_types, open_source
 
+NONE_DRAWN = "it runs on none of the drawn inputs; give samples"
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 NOISE_BATCH = 64
 SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
@@ -114,8 +116,8 @@ def verify(
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, user_inputs)
     pair = _Pair(
-        _session_of_original(source),
-        _session_of_result(other),
+        _opened(source, ModelError, "; without verification (--no-verify) that is not needed"),
+        _opened(other, UnusableResultError),
         source,
         signature,
         Tolerance(rtol, atol),
@@ -138,26 +140,21 @@ def verify(
         _run_uneven(pair, state, seeds)
     if signature.given_once and state.plan.one_user_row:
         _run_repeated(pair, state, seeds)
-    reports = tuple(state.reports.values())
-    for report in reports:
+    for report in state.reports.values():
         state.note(report.drift)
-    passed = all(report.mismatch is None for report in reports)
-    state.note("" if passed else doubt(source, other))
+    passed = all(report.mismatch is None for report in state.reports.values())
+    if not passed:
+        _compare_choices(pair, state)
+        state.note(doubt(source, other))
+    reports = tuple(state.reports.values())
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
 
 
-def _session_of_original(source: ModelSource) -> Session:
+def _opened(source: ModelSource, unusable: type[ModelError], advice: str = "") -> Session:
     try:
         return open_session(source)
     except ModelError as error:
-        raise ModelError(f"{error}; without verification (--no-verify) that is not needed") from error
-
-
-def _session_of_result(source: ModelSource) -> Session:
-    try:
-        return open_session(source)
-    except ModelError as error:
-        raise UnusableResultError(str(error)) from error
+        raise unusable(f"{error}{advice}") from error
 
 
 def _check_signatures(pair: _Pair, state: _State, inputs: Inputs) -> None:
@@ -234,8 +231,7 @@ def _why_not(pair: _Pair, state: _State) -> str:
         return False
 
     found = advice_on_rows(pair.source, runs) if state.plan.inputs.fixed_batch is None else ""
-    drawn = "it runs on none of the drawn inputs; give samples"
-    return found or ("it does not run on the samples" if state.plan.samples else drawn)
+    return found or ("it does not run on the samples" if state.plan.samples else NONE_DRAWN)
 
 
 def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:
@@ -360,6 +356,15 @@ def _compare_output(
     if kept is not None:
         state.ranking = kept and state.ranking is not False
     return truth
+
+
+def _compare_choices(pair: _Pair, state: _State) -> None:
+    """One more run of what differs, on enough candidates to see whether rounding decides it in the original, too."""
+    feeds = state.plan.draw(state.plan.inputs.fixed_batch or NOISE_BATCH, 0, state.caution)
+    with contextlib.suppress(RunError):
+        expected, truth = pair.original.run(feeds.full), _truth(pair, state, feeds)
+        actual = {} if pair.signature.problem else pair.optimized.run(pair.signature.feeds(feeds.full, feeds.single))
+        state.reports.update(beside_float64(state.reports, expected, actual, truth or {}))
 
 
 def _truth(pair: _Pair, state: _State, feeds: Feeds) -> dict[str, Array] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -356,6 +357,39 @@ def test_what_rounding_does_is_said(make):
 def test_what_is_wrong_is_not_put_down_to_rounding(original, optimized):
     assert verify(original, changed(optimized, "w_user", 1e-2)).sensitivity == ""
     assert verify(original, optimized).sensitivity == ""
+
+
+def ties(make, order):
+    """Pairs of columns that are equal but for rounding, of which the larger one is chosen."""
+    rng = np.random.default_rng(0)
+    w, shuffled = rng.standard_normal((64, 20)).astype(np.float32), rng.permutation(64)
+    text = f"""g (float[B,32] user, float[B,32] item) => (int64[B] best, float[B] value) {{
+        x = Concat<axis = 1>(user, item) one = MatMul(x, w) y = Gather<axis = 1>(x, shuffled) two = MatMul(y, v)
+        all = Concat<axis = 1>({order}) best = ArgMax<axis = 1, keepdims = 0>(all) value = Gather(values, best)
+    }}"""
+    values = np.arange(40, dtype=np.float32)
+    return make(text, w=w, v=w[shuffled], shuffled=shuffled, values=values)
+
+
+def test_ties_of_the_model_are_said(make):
+    """Which of two equal columns comes first decides, in the original as well."""
+    report = verify(ties(make, "one, two"), ties(make, "two, one"), user_inputs=USER)
+    best, value = report.outputs
+    assert best.choices.original
+    assert best.choices.optimized
+    assert best.choices.entries == 64
+    assert "rounding decides what the model chooses: against float64" in report.sensitivity
+    only_value = replace(report, outputs=(value,))
+    assert "rounding decides what the model chooses: against float64 the original is" in only_value.sensitivity
+    assert "--atol" not in only_value.sensitivity
+
+
+def test_other_choices_are_not_put_down_to_rounding(make):
+    text = """g (float[B,3] user, float[B,2] item) => (int64[B] best) {
+        x = Concat<axis = 1>(user, item) best = ArgM<axis = 1, keepdims = 0>(x) }"""
+    wrong = verify(make(text.replace("ArgM", "ArgMax")), make(text.replace("ArgM", "ArgMin")), user_inputs=USER)
+    assert not wrong.passed
+    assert wrong.sensitivity == ""
 
 
 BURNT = """
