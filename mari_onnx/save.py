@@ -240,6 +240,11 @@ class Output:
                 reason = error.strerror or str(error)
             raise ModelError(f"{self._shown} cannot be written: {reason}; nothing was written") from error
 
+    @property
+    def temporary_files(self) -> tuple[Path, str]:
+        """The folder of the files that have no name yet, and a pattern of what they are called until then."""
+        return self.path.parent, f".*.{self._token}.tmp*"
+
     # -- cleaning up -----------------------------------------------------------------------------------------------
 
     def _remove_temporary(self) -> None:

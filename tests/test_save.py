@@ -333,6 +333,25 @@ def test_a_signal_leaves_nothing_behind(source, out, number):
     assert files(out.parent) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV])
+def test_a_crash_is_told_and_leaves_nothing_behind(source, out, number):
+    """Nobody catches what a library does to its process; the status is that of the signal."""
+    code = (
+        "import os, resource, sys; from mari_onnx.cli import main, optimize\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        f"optimize.try_to_measure = lambda *args: os.kill(os.getpid(), {number})\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "optimize", str(source), str(out), "--user", "user_id", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -number
+    assert done.stderr.splitlines()[-1] == (
+        "mari-onnx: the process was ended while measuring the time before and after; no file was left half-written"
+    )
+    assert files(out.parent) == []
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_what_is_ignored_stays_ignored(source, out, monkeypatch):
     """A command under nohup goes on when its terminal is closed."""

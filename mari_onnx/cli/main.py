@@ -13,6 +13,7 @@ from types import FrameType
 
 from mari_onnx.cli.parser import make_parser
 from mari_onnx.cli.streams import streams
+from mari_onnx.cli.watch import watched
 from mari_onnx.errors import MariError
 
 USAGE = 2
@@ -47,7 +48,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if args.verb is None:
         parser.print_help(sys.stderr)
         return USAGE
-    with _terminated_like_interrupted():
+    # Only the process of a command: callers may have threads, and children, of their own.
+    with watched() if argv is None else contextlib.nullcontext(), _terminated_like_interrupted():
         return _guarded(args)
 
 

@@ -13,6 +13,7 @@ from mari_onnx.cli.document import check_target, document, emit
 from mari_onnx.cli.progress import Stages
 from mari_onnx.cli.request import comparison_of, options_of, set_up_logging, show_notes
 from mari_onnx.cli.tables import console, count, factor, line, listed, milliseconds, several, table
+from mari_onnx.cli.watch import tell_files
 from mari_onnx.errors import MariError, UsageError
 from mari_onnx.load import load_model
 from mari_onnx.pipeline import OptimizeResult
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         tell("load")
         loaded = load_model(args.input)
     with _output(args, target, loaded) as output, _saying_what_was_written(output, target):
+        tell_files(*output.temporary_files)
         with stages as tell:
             result = optimize(loaded, options, tell, output.stage)
             timing, problem = None, ""

@@ -6,6 +6,8 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
+from mari_onnx.cli import watch
+
 STAGES = {
     "load": "reading the model",
     "analyse": "finding what is the same for all candidates",
@@ -37,9 +39,10 @@ class Stages:
 
     def __call__(self, text: str) -> None:
         stage, _, detail = text.partition(": ")
+        label = STAGES.get(stage, stage)
+        watch.tell(f"{label} ({detail})" if detail else label)
         if self._quiet:
             return
-        label = STAGES.get(stage, stage)
         if self._live is not None:
             self._live.update(f"{label}: {detail}" if detail else label)
         elif stage not in self._told:
