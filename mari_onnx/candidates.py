@@ -20,6 +20,10 @@ BATCH_NAMES = frozenset("b n bs batch batch_size candidates num_candidates items
 """Names of sizes that say that they count the candidates."""
 
 
+OPEN_BATCH = "export the model with an open batch, which has a name"
+"""What to do where numbers do not tell the axis of the candidates."""
+
+
 def batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
     """The name of the candidate dimension, where inputs have it in common.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mari_onnx.analysis.inputs import Inputs, InputSide
 from mari_onnx.candidates import (
+    OPEN_BATCH,
     Sides,
     batch_symbol,
     candidate_axis,
@@ -248,6 +249,7 @@ def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[s
         UsageError: Named inputs disagree, or one has no rows.
     """
     rows = {name: rows_of(graph, name, axes) for name in axes}
+    items = [name for name in rows if sides[name] is InputSide.ITEM]
     for name in [n for n, r in rows.items() if r == 0]:
         raise UsageError(f"the {sides[name].value}-side input '{name}' is {shape_text(graph, name)}: it has no rows")
     said = {n: r for n, r in rows.items() if n in sure} or rows
@@ -256,12 +258,26 @@ def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[s
         if number == wanted:
             continue
         if name in sure or not sure:
-            listed = ", ".join(f"{n} {shape_text(graph, n)}" for n in rows)
-            raise UsageError(f"the inputs do not agree on the number of candidates: {listed}")
+            raise UsageError(_disagreement(graph, rows))
         if wanted is None or number is not None:
             sides[name] = InputSide.SHARED
             del axes[name]
+    if items and not any(sides[name] is InputSide.ITEM for name in items):
+        raise UsageError(_disagreement(graph, rows))
     return wanted
+
+
+def _disagreement(graph: Graph, rows: Mapping[str, int | None]) -> str:
+    """What to say of inputs with different numbers of rows; one may have the candidates on another axis."""
+    listed = ", ".join(f"{name} {shape_text(graph, name)}" for name in rows)
+    behind = [
+        name
+        for name, number in rows.items()
+        for dim in dims_of(graph, name)[1:]
+        if dim.dim_value > 1 and dim.dim_value != number and dim.dim_value in rows.values()
+    ]
+    hint = f"; if they are on another axis of {behind[0]} than the first, {OPEN_BATCH}" if behind else ""
+    return f"the inputs do not agree on the number of candidates: {listed}{hint}"
 
 
 def _check_sides(graph: Graph, sides: Sides, stacked: Mapping[str, tuple[int, ...]]) -> None:

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import onnx
+from onnx import TensorProto
 
 from mari_onnx.analysis import InputSide
+from mari_onnx.candidates import OPEN_BATCH, dims_of, shape_text
 from mari_onnx.declared import corrections
 
 if TYPE_CHECKING:
+    from mari_onnx.ir.graph import Graph
     from mari_onnx.options import Options
     from mari_onnx.pipeline import Built
     from mari_onnx.report import Report
+
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 LAID_OUT = "com.microsoft.nchwc"
 """Convolutions in blocks of channels, as many as fit the registers of the processor on which the graph was saved."""
@@ -40,7 +45,7 @@ def remarks_on_result(model: onnx.ModelProto, built: Built, options: Options, re
 
 def remarks_on_model(built: Built) -> tuple[str, ...]:
     """Of what the model says of itself, and of how it was saved."""
-    remarks = []
+    remarks = list(_of_a_fixed_batch(built))
     wrong = corrections(built.original.outputs, built.graph.outputs)
     if wrong:
         remarks.append(f"the model declares wrong shapes, and the result does not: {', '.join(wrong)}")
@@ -63,6 +68,38 @@ def _of_inputs(model: onnx.ModelProto, built: Built, options: Options) -> Iterat
         yield f"keep all their rows, for they are outputs as well or cannot be repeated: {', '.join(kept)}"
     if defaults:
         yield f"inputs that have a value in the model are taken for constants: {', '.join(defaults)}"
+
+
+def _of_a_fixed_batch(built: Built) -> Iterator[str]:
+    """Where the candidates are is known by name only: a number may be that of anything."""
+    inputs, rows = built.analysis.inputs, built.analysis.inputs.batch
+    if rows is None or rows == 1:
+        return
+    unsure = [
+        f"{name} {shape_text(built.original, name)}"
+        for name, axis in inputs.axes.items()
+        if name in built.original.inputs and _has_on_another_axis(built.original, name, axis, rows)
+    ]
+    if unsure:
+        yield (
+            f"the {rows} candidates are taken to be on the first axis of {', '.join(unsure)}; if they are on another, "
+            f"{OPEN_BATCH}"
+        )
+    shapes = [fact.shape for v in built.original.outputs if (fact := built.analysis.facts.get(v)) is not None]
+    sizes = [dim for shape in shapes for dim in shape or (0,)]
+    if sizes and all(isinstance(dim, int) and dim % rows for dim in sizes):
+        yield (
+            f"the {rows} candidates are taken to be on the first axis of all inputs, and no output has an entry for "
+            f"each; if they are on another, {OPEN_BATCH}"
+        )
+
+
+def _has_on_another_axis(graph: Graph, name: str, axis: int, rows: int) -> bool:
+    """Whether an input may have the candidates there; the columns of a matrix of floats are features, however many."""
+    dims = dims_of(graph, name)
+    if len(dims) == 2 and graph.inputs[name].type.tensor_type.elem_type in FLOATS:
+        return False
+    return any(k != axis and dim.dim_value == rows for k, dim in enumerate(dims))
 
 
 def _gains_nothing(built: Built, report: Report) -> bool:

@@ -383,6 +383,15 @@ def test_inputs_that_disagree() -> None:
         choose("float[512,3] a, float[256,2] b", ["a"], ["b"])
 
 
+@pytest.mark.parametrize("first", ["5", "T"])
+@pytest.mark.parametrize("item", [None, ["b"]])
+def test_candidates_behind_the_first_axis_of_an_input(first: str, item: list[str] | None) -> None:
+    """Their number is known, their axis is not: [5, 8, 4] may as well be one request's 8 fields of 5."""
+    with pytest.raises(UsageError, match="if they are on another axis of a than the first, export the model with an"):
+        choose(f"float[{first},8,4] a, float[8,2] b", ["a"], item)
+    assert choose("float[5,B,4] a, float[B,2] b", ["a"], item).inputs.axes == {"a": 1, "b": 0}
+
+
 def test_an_input_without_rows() -> None:
     with pytest.raises(UsageError, match="has no rows"):
         choose("float[0,3] a, float[B,2] b", ["a"])

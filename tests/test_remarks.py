@@ -46,6 +46,43 @@ def test_models_that_gain_are_not_told_so(meta: Exported) -> None:
     assert not [note for note in result.notes if NOTHING in note]
 
 
+# -- where the candidates are ------------------------------------------------------------------------------------------
+
+AXIS = "candidates are taken to be on the first axis"
+
+
+def pooled(history: str, item: str) -> onnx.ModelProto:
+    return model_of(
+        f"""g (float[{history}] user, float[{item}] item) => (float[{item}] y) {{
+            p = ReduceMean<axes = [0], keepdims = 0>(user) y = Add(p, item)
+        }}"""
+    )
+
+
+def test_a_number_that_two_axes_have() -> None:
+    (note,) = [note for note in said(pooled("8,8,4", "8,4")) if AXIS in note]
+    assert note.startswith(f"the 8 {AXIS} of user [8, 8, 4]; if they are on another, export the model with an open")
+
+
+@pytest.mark.parametrize(("history", "item"), [("B,B,4", "B,4"), ("8,1,4", "8,4"), ("8,B,4", "B,4")])
+def test_axes_that_can_be_told(history: str, item: str) -> None:
+    assert not [note for note in said(pooled(history, item)) if AXIS in note]
+
+
+def test_features_are_no_candidates() -> None:
+    text = """g (float[8,8] user, int64[8,8] item) => (float[8,8] y) { i = Cast<to = 1>(item) y = Add(user, i) }"""
+    (note,) = [note for note in said(model_of(text)) if AXIS in note]
+    assert "first axis of item [8, 8]; if" in note
+
+
+def test_a_number_that_no_output_has() -> None:
+    text = """g (float[5,8,4] user, float[5,8,4] item) => (float[8,4] y) {
+        p = ReduceMean<axes = [0], keepdims = 0>(user) q = ReduceMean<axes = [0], keepdims = 0>(item) y = Add(p, q)
+    }"""
+    (note,) = [note for note in said(model_of(text)) if AXIS in note]
+    assert f"the 5 {AXIS} of all inputs, and no output has an entry for each; if" in note
+
+
 # -- how the model was saved -------------------------------------------------------------------------------------------
 
 
