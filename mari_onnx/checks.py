@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from math import inf
 from numbers import Integral, Real
 
+import numpy as np
 import onnx
 
 from mari_onnx.errors import UsageError
@@ -20,6 +21,8 @@ def check_model(model: object) -> None:
     Raises:
         UsageError: It is neither.
     """
+    if isinstance(model, str) and not model:
+        raise UsageError("the path of a model is empty")
     if isinstance(model, bytes):
         raise UsageError("a model is a path or an onnx.ModelProto, not bytes: read these with onnx.load_from_string")
     if not isinstance(model, (str, os.PathLike, onnx.ModelProto)):
@@ -34,6 +37,18 @@ def check_path(path: object) -> None:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"a file to write is a path, not {_shown(path)}")
+    if isinstance(path, str) and not path:
+        raise UsageError("the path of the file to write is empty")
+
+
+def check_flag(name: str, value: object) -> None:
+    """True or false: text such as 'no' would count as true.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise UsageError(f"{name} is True or False, not {_shown(value)}")
 
 
 def check_number(name: str, value: object) -> None:

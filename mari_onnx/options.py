@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from mari_onnx.checks import (
+    check_flag,
     check_names,
     check_number,
     check_numbers,
@@ -57,6 +58,8 @@ class Options:
     atol: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_flag("keep_signature", self.keep_signature)
+        check_flag("verify", self.verify)
         check_names("disable", self.disable)
         check_number("candidates", self.candidates)
         check_numbers("tune", self.tune)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
-from mari_onnx.checks import check_path
 from mari_onnx.declared import declare_what_bodies_read, with_right_outputs
 from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
@@ -82,7 +81,6 @@ class OptimizeResult:
         """
         from mari_onnx.save import Output
 
-        check_path(path)
         with Output(path, self.source, overwrite=overwrite) as output:
             output.stage(self.model)
             output.commit()

@@ -21,6 +21,7 @@ from typing import Self
 
 import onnx
 
+from mari_onnx.checks import check_path
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.files import copy_file, fsync_folder, take_mode, write_file
 from mari_onnx.ir.external import Place, is_external
@@ -72,6 +73,7 @@ class Output:
         external: ExternalData | None = None,
         outside: bool = False,
     ) -> None:
+        check_path(path)
         self.path = Path(path).absolute()
         self.notes: list[str] = []
         self.written = False

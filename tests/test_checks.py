@@ -13,6 +13,7 @@ import pytest
 import mari_onnx
 from mari_onnx import MariError, UsageError
 from mari_onnx.analysis import Side
+from mari_onnx.cli import main
 from tests import rankers
 
 MODEL = rankers.ranker()
@@ -61,6 +62,11 @@ def bench(**options: Any) -> object:
             for u in (1, [1], [b"u"])
         ),
         (verify, {"batches": []}, "at least one batch"),
+        *(
+            (optimize, {f: x}, f"{f} is True or False, not")
+            for f in ("verify", "keep_signature")
+            for x in ("no", 1, None)
+        ),
         (optimize, {"candidates": 0}, "candidates is a whole number from 1 on, not 0"),
         (optimize, {"candidates": "512"}, "candidates is a whole number from 1 on, not '512'"),
         (optimize, {"tune": 64}, f"tune is {FEW}"),
@@ -80,6 +86,16 @@ def test_values_that_make_no_sense(function: Callable[..., object], options: dic
     with pytest.raises(UsageError) as caught:
         function(**options)
     assert sentence in str(caught.value)
+
+
+def test_paths_that_are_empty(tmp_path: Path) -> None:
+    """As a variable of a shell is that nobody has set."""
+    with pytest.raises(UsageError, match="the path of a model is empty"):
+        mari_onnx.optimize("")
+    with pytest.raises(UsageError, match="the path of the file to write is empty"):
+        mari_onnx.optimize(MODEL, ["user_x"], verify=False).save("")
+    model = rankers.save(MODEL, tmp_path / "m.onnx")
+    assert main(["optimize", str(model), "", "--user", "user_x", "-q"]) == 2
 
 
 @pytest.mark.parametrize(
