@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -88,7 +89,8 @@ def test_what_cannot_be_measured_is_status_2(refused, model, result, tmp_path):
     assert "no such file" in refused("bench", model, tmp_path / "no.onnx")
     assert "no input 'nobody'" in refused("bench", model, "--user", "nobody")
     assert "no input 'nobody'" in refused("bench", model, result, "--user", "nobody")
-    assert "has no execution provider 'abacus'; it has: cpu" in refused("bench", model, "--provider", "abacus")
+    message = refused("bench", model, "--provider", "abacus")
+    assert re.search(r"has no execution provider 'abacus'; it has: (\w+, )*cpu", message)  # some builds have others
     assert "there is no rule" in refused("bench", model, *USER, "--disable", "nothing")
     assert "there is B already" in refused("bench", model, result, "--disable", "broadcast")
     assert "there is B already" in refused("bench", model, result, "--optimize-for", "8")
