@@ -106,6 +106,7 @@ class Value:
         const: the value, for small constants.
         trace: where the elements come from, for tensors that hold input elements.
         binary: the elements are 0 or 1, as in a mask.
+        masked: the elements are those of the trace, or of a constant, or 0 where a mask that is not constant says so.
     """
 
     dtype: int = 0
@@ -113,6 +114,7 @@ class Value:
     const: Array | None = None
     trace: Trace | None = None
     binary: bool = False
+    masked: bool = False
 
     @property
     def size(self) -> int | None:

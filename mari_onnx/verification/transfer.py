@@ -165,6 +165,20 @@ def _product(step: Step) -> Trace | None:
     return _with_constant(lambda trace, factor, _: trace.times(factor))(step)
 
 
+def is_masked(values: Sequence[Value]) -> bool:
+    """Whether a product of these is one of them, and 0 where a mask that is not constant says so."""
+    return any(value.binary and value.const is None for value in values)
+
+
+def _sum(step: Step) -> Trace | None:
+    """A sum with a constant; or ``a * mask + b * (1 - mask)``, which is how a choice is written without Where."""
+    operands = _operands(step)
+    if operands is None or not all(value.masked for value in step.inputs):
+        return _with_constant(lambda trace, term, _: trace.plus(term))(step)
+    traces = [trace for value in step.inputs if (trace := _spread(value, operands[0])) is not None]
+    return traces[0] if len(traces) == 1 else _either(*traces) if traces else None
+
+
 def _same(step: Step) -> Trace | None:
     return step.inputs[0].trace
 
@@ -190,7 +204,10 @@ def _where(step: Step) -> Trace | None:
     ]
     if len(traces) < 2 or all((trace.source == CONSTANT).all() for trace in traces):
         return traces[0] if traces and chosen.const is None and other.const is None else None
-    one, two = traces
+    return _either(*traces)
+
+
+def _either(one: Trace, two: Trace) -> Trace:
     same = one.source == two.source
     second = (one.source == CONSTANT) | (same & (np.abs(two.offset) < np.abs(one.offset)))
     size = one.source.size
@@ -199,7 +216,7 @@ def _where(step: Step) -> Trace | None:
 
 TRANSFERS: dict[str, Transfer] = {
     "Abs": _same,
-    "Add": _with_constant(lambda trace, term, _: trace.plus(term)),
+    "Add": _sum,
     "Cast": _same,
     "CastLike": _same,
     "Ceil": _same,

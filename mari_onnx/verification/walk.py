@@ -18,7 +18,15 @@ from mari_onnx.verification.constraints import Constraints
 from mari_onnx.verification.demands import DEMANDS, attribute
 from mari_onnx.verification.source import RANDOM_OPERATORS, SMALL_ELEMENTS, Array, ModelSource, inlined, small_array
 from mari_onnx.verification.traces import UNKNOWN, Trace, Value
-from mari_onnx.verification.transfer import MOVED, TRACKED_ELEMENTS, TRANSFERS, Step, moved, run_reference
+from mari_onnx.verification.transfer import (
+    MOVED,
+    TRACKED_ELEMENTS,
+    TRANSFERS,
+    Step,
+    is_masked,
+    moved,
+    run_reference,
+)
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
@@ -156,7 +164,8 @@ class _Walker:
         if folded := _folded(step, outputs):
             return folded
         binary = bool(step.inputs) and (op_type in MOVED or op_type == "Cast") and _is_mask(step.inputs[0])
-        outputs = [replace(value, binary=binary or value.dtype == TensorProto.BOOL) for value in outputs]
+        masked = op_type == "Mul" and is_masked(step.inputs)
+        outputs = [replace(v, binary=binary or v.dtype == TensorProto.BOOL, masked=masked) for v in outputs]
         traces: Sequence[Trace | None] | None = None
         if any(value.trace is not None for value in step.inputs):
             traces = moved(step) if op_type in MOVED else [_transferred(step)] if op_type in TRANSFERS else None

@@ -75,6 +75,18 @@ INT_PATHS = {
         [0, 0],
         [9, 9],
     ),
+    "wrapped by arithmetic": (
+        "z = Constant<value_int=0>() o = Constant<value_int=10>() neg = Less(ids, z) pos = Not(neg) w = Add(ids, o) "
+        "a = Cast<to=7>(neg) b = Cast<to=7>(pos) c = Mul(a, w) d = Mul(ids, b) i = Add(c, d)",
+        [0, 0],
+        [9, 9],
+    ),
+    "a constant by arithmetic": (
+        "z = Constant<value_int=0>() o = Constant<value_int=3>() m = Equal(ids, z) k = Not(m) "
+        "a = Cast<to=7>(m) b = Cast<to=7>(k) c = Mul(o, a) d = Mul(b, ids) i = Add(d, c)",
+        [0, 0],
+        [9, 9],
+    ),
     "times mask": (
         "z = Constant<value_int=0>() g = Greater(ids, z) m = Cast<to=7>(g) i = Mul(ids, m)",
         [0, 0],
