@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
+from mari_onnx import analyze
+from mari_onnx.analysis import Side
 from tests.patterns.support import BATCHES, Outcome, apply, sides_of
 
 
@@ -222,6 +224,26 @@ def test_a_fixed_number_of_candidates(batch: int) -> None:
     }}""")
     assert outcome.inputs.batch == batch
     assert rows_of(outcome, "Relu") != [True]
+
+
+def test_sizes_read_off_a_fixed_number_of_candidates() -> None:
+    """A simplifier that is given the number leaves some of the ladders behind."""
+    outcome = hoisted(
+        """score (float[4,6,1,2] user, float[4,12] item) => (float[4,12] y) {
+            sizes = Shape(user)
+            front = Slice(sizes, begin, end)
+            target = Concat<axis=0>(front, rest)
+            folded = Reshape(user, target)
+            h = Exp(folded)
+            flat = Flatten(h)
+            y = Add(flat, item)
+        }""",
+        begin=np.array([0]),
+        end=np.array([2]),
+        rest=np.array([-1]),
+    )
+    assert rows_of(outcome, "Exp") == [False]
+    assert analyze(outcome.original, ["user"]).side("h") is Side.USER
 
 
 def test_a_constant_with_an_entry_for_each_candidate() -> None:

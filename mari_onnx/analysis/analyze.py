@@ -142,12 +142,21 @@ class Judge:
         given = inputs[0] if inputs else None
         if self.batch is None or node.op != "Reshape" or node.domain or given is None or given.axis is None:
             return refine(node, inputs, inferred)
-        inputs = (replace(given, shape=self._numbered(given.shape)), *inputs[1:])
+        sizes = [None if f is None else self._with_numbers(f) for f in inputs[1:]]
+        inputs = (replace(given, shape=self._numbered(given.shape)), *sizes)
         return [self._numbered(shape) for shape in refine(node, inputs, inferred)]
 
-    def _numbered(self, shape: Shape | None) -> Shape | None:
+    def _with_numbers(self, fact: Fact) -> Fact:
+        """What a Reshape is given, with sizes that were read off values with candidates as the numbers they are."""
+        content = fact.content
+        return fact if content is None else replace(fact, content=Content(content.shape, self._numbers(content.items)))
+
+    def _numbers(self, dims: Sequence[Dim]) -> tuple[Dim, ...]:
         assert self.batch is not None
-        return None if shape is None else tuple(substitute(d, self.batch) for d in shape)
+        return tuple(substitute(d, self.batch) for d in dims)
+
+    def _numbered(self, shape: Shape | None) -> Shape | None:
+        return None if shape is None else self._numbers(shape)
 
     def claim(self, node: Node, inputs: tuple[Fact | None, ...], shapes: tuple[Shape | None, ...]) -> Claim:
         """What the table says of a node, with the changes that one candidate needs."""
