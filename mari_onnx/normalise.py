@@ -6,6 +6,7 @@ Each step makes the graph simpler and leaves its outputs as they are, on every i
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,32 @@ def rebuilt(graph: Graph, nodes: list[Node], weights: dict[str, Weight] | None =
 def name_nodes(graph: Graph) -> Graph:
     """Gives nodes that have no name one that reports can use; the written model keeps them nameless."""
     return rebuilt(graph, [n if n.name else replace(n, name=next(filter(None, n.outputs), n.op)) for n in graph.nodes])
+
+
+def without_unread_outputs(graph: Graph) -> Graph:
+    """Leaves out optional outputs behind the first that nobody reads; there are writers that name all of them.
+
+    Rules and transfer functions know operators by what they do for those who read them.
+    """
+    read = set(graph.outputs) | {v for n in graph.nodes for v in n.reads}
+    return rebuilt(graph, [_without_unread(n, read, graph.opset) for n in graph.nodes])
+
+
+def _without_unread(node: Node, read: Set[str], opset: int) -> Node:
+    if node.domain or all(v in read for v in node.outputs[1:]):
+        return node
+    try:
+        known = onnx.defs.get_schema(node.op, opset, "").outputs
+    except onnx.defs.SchemaError:
+        return node
+    optional = [o.option == onnx.defs.OpSchema.FormalParameterOption.Optional for o in known]
+    kept = [v if v in read or not may_go else "" for v, may_go in zip(node.outputs, optional, strict=False)]
+    if len(kept) < len(node.outputs):
+        return node  # as many as one likes, of the last
+    outputs = [node.outputs[0], *kept[1:]]
+    while not outputs[-1]:
+        del outputs[-1]
+    return replace(node, outputs=tuple(outputs)) if outputs else node
 
 
 def constants_to_weights(graph: Graph) -> Graph:
@@ -183,6 +210,7 @@ def without_dead_nodes(graph: Graph) -> Graph:
 
 STEPS = (
     name_nodes,
+    without_unread_outputs,
     constants_to_weights,
     free_claimed_names,
     unfuse,

@@ -7,11 +7,13 @@
 ``r`` is one over the standard deviation. ``z`` has a column for each column of the items and one for all of the
 user's, which counts as often as there are of them in mean and variance. All sums of squares are of differences from a
 mean. ``G`` has the scale and puts columns in their places: a product behind takes it in, and the wide value is gone.
+A normalization that is written out in steps counts as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -19,62 +21,76 @@ import onnx
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import PRECISE
+from mari_onnx.patterns._layernorms import STEPS, Normal, normal_of, row_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
-class ConcatLayernorm(Rule[Parts]):
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """A normalization of columns of both sides.
+
+    Attributes:
+        normal: What it does.
+        parts: The columns.
+        scale: The constant row that it scales with.
+    """
+
+    normal: Normal
+    parts: Parts
+    scale: np.ndarray
+
+
+class ConcatLayernorm(Rule[Mixed]):
     """Computes the user's share of a normalization once."""
 
     name = "concat-layernorm"
     algebra = "LN([u, i]) = [z r, r] [G; (u - mean(u)) G_u] + b, z = [i, mean(u)] - mean"
     exactness = Exactness.REASSOCIATING
     enabling = True
-    ops = frozenset({"LayerNormalization"})
+    ops = frozenset({"LayerNormalization", *STEPS})
 
-    def match(self, node: Node, at: Workspace) -> Parts | Refusal | None:
-        parts = mixed_parts(node.inputs[0], at)
-        if parts is None or any(node.outputs[1:]) or at.fact(node.output).dtype not in PRECISE:
+    def match(self, node: Node, at: Workspace) -> Mixed | Refusal | None:
+        dtype = at.fact(node.output).dtype
+        normal = normal_of(node, at) if dtype in PRECISE else None
+        parts = mixed_parts(normal.value, at) if normal is not None else None
+        if normal is None or parts is None or parts.axis != parts.rank - 1:
             return None
-        if parts.axis != parts.rank - 1 or int(node.attrs.get("axis", -1)) % parts.rank != parts.axis:
-            return None
-        scale = at.constant(node.inputs[1])
-        if scale is None or scale.shape != (parts.total,):
+        scale = row_of(normal.scale, parts.total, onnx.helper.tensor_dtype_to_np_dtype(dtype), at)
+        if scale is None:
             return Refusal("the scale is not a constant row")
         for value in parts.values:
             shape = at.fact(one_row(value, at)).shape or ()
             if at.is_once(value) and not all(same(d, 1) for d in shape[:-1]):
                 return Refusal("the user's columns differ from token to token")
-        return parts
+        return Mixed(normal, parts, scale)
 
-    def rewrite(self, node: Node, found: Parts, at: Workspace) -> Sequence[str]:
-        kind = onnx.helper.tensor_dtype_to_np_dtype(at.fact(node.output).dtype)
-        user = [part for part in found if part[2] and at.is_once(part[0])]
-        item = [part for part in found if part[2] and not at.is_once(part[0])]
+    def rewrite(self, node: Node, found: Mixed, at: Workspace) -> Sequence[str]:
+        kind, parts = found.scale.dtype, found.parts
+        user = [part for part in parts if part[2] and at.is_once(part[0])]
+        item = [part for part in parts if part[2] and not at.is_once(part[0])]
         count = sum(size for _, _, size in user)
 
-        columns = one_row(joined([v for v, _, _ in user], found.axis, at), at)
+        columns = one_row(joined([v for v, _, _ in user], parts.axis, at), at)
         mean = _reduced("ReduceMean", columns, at)
         centred = at.emit("Sub", [columns, mean])
-        rest = at.emit("Mul", [_reduced("ReduceSumSquare", centred, at), at.weight(np.array(1 / found.total, kind))])
-        rest = at.emit("Add", [rest, at.weight(np.array(node.attrs.get("epsilon", 1e-5), kind))])
+        rest = at.emit("Mul", [_reduced("ReduceSumSquare", centred, at), at.weight(np.array(1 / parts.total, kind))])
+        rest = at.emit("Add", [rest, at.weight(np.array(found.normal.epsilon, kind))])
 
-        share = np.full((found.total - count + 1, 1), 1 / found.total, kind)
-        share[-1] = count / found.total
+        share = np.full((parts.total - count + 1, 1), 1 / parts.total, kind)
+        share[-1] = count / parts.total
         weight = at.weight(share)
-        z = _centred([v for v, _, _ in item], mean, weight, found, at)
+        z = _centred([v for v, _, _ in item], mean, weight, parts, at)
         variance = _affine(at.emit("Mul", [z, z]), weight, rest, at)
         factor = at.emit("Reciprocal", [at.emit("Sqrt", [variance])])
-        rows = joined([at.emit("Mul", [z, factor]), factor], found.axis, at)
+        rows = joined([at.emit("Mul", [z, factor]), factor], parts.axis, at)
 
-        scale = at.constant(node.inputs[1])
-        assert scale is not None
-        places, own = _places(user, item, scale.astype(kind))
+        places, own = _places(user, item, found.scale)
         row = at.emit("MatMul", [at.reshape(centred, (1, count)), at.weight(own)])
         table = joined([at.weight(places), row], 0, at)
-        if node.has_input(2):
-            return [_affine(rows, table, node.inputs[2], at)]
+        if found.normal.shift:
+            return [_affine(rows, table, found.normal.shift, at)]
         return [at.emit("MatMul", [rows, table])]
 
 

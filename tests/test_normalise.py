@@ -158,6 +158,34 @@ def test_a_dropout_whose_mask_is_read_stays() -> None:
     assert "Dropout" in operators(bypass_no_ops(graph_of(text)))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "names"),
+    [
+        ("y, m, d = LayerNormalization(x, x)", ["y"]),
+        ("a, m, d = LayerNormalization(x, x) y = Add(a, d)", ["a", "", "d"]),
+        ("a, y = TopK(x, k)", ["a", "y"]),
+        ("y, b = Split<axis = 1>(x)", ["y", "b"]),
+        ("y, b = com.acme.Both(x)", ["y", "b"]),
+    ],
+)
+def test_optional_outputs_that_nobody_reads(nodes: str, names: list[str]) -> None:
+    graph = graph_of(f"g (float[2] x, int64[1] k) => (float[2] y) {{ {nodes} }}")
+    assert list(normalise(graph).nodes[0].outputs) == names
+
+
+def test_a_first_output_that_nobody_reads_keeps_its_place() -> None:
+    graph = graph_of("g (float[3,1,2] x, float[1,3,2] w, float[1,3,1] r) => (y) { a, y = RNN<hidden_size=1>(x, w, r) }")
+    assert list(normalise(graph).nodes[0].outputs) == ["a", "y"]
+
+
+def test_outputs_that_a_body_reads_stay() -> None:
+    graph = graph_of("""g (bool c, float[2] x) => (float[2] y) {
+        a, m, d = LayerNormalization(x, x)
+        y = If (c) <then_branch = t () => (z) { z = Add(a, m) }, else_branch = e () => (z) { z = Neg(a) }>
+    }""")
+    assert list(normalise(graph).nodes[0].outputs) == ["a", "m"]
+
+
 def test_identities_of_other_domains_stay() -> None:
     text = "g (float[B] x) => (float[B] y) { a = com.acme.Identity(x) y = Neg(a) }"
     assert operators(bypass_no_ops(graph_of(text))) == ["Identity", "Neg"]

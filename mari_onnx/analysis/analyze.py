@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -19,7 +19,7 @@ from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
 from mari_onnx.checks import did_you_mean
 from mari_onnx.errors import UsageError
-from mari_onnx.ir.dims import CANDIDATES, mentions_candidates, substitute, symbol
+from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, substitute, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.proto import constant_value
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from tests.patterns.support import apply, at_work, model_of, requests, rule_named, session, sides_of, typed
+from tests.patterns.support import Outcome, apply, at_work, model_of, requests, rule_named, session, sides_of, typed
 
 RULE = "concat-layernorm"
 
@@ -52,6 +52,96 @@ def test_a_product_behind_it() -> None:
     assert [a.rule for a in outcome.applied] == [RULE, "chained-products"]
     sizes = [outcome.size_of(n.output[0]) for n in outcome.result.graph.node]
     assert not [s for s in sizes if s and str(s[0]) == "B" and s[1] > 4]
+
+
+CENTRED = """c = Concat<axis = 1>(user, item) mean = ReduceMean<axes = [1]>(c) d = Sub(c, mean) q = Mul(d, d)
+    v = ReduceMean<axes = [-1]>(q) w = Add(v, e) """
+ROOT = "t = Sqrt(w) r = Reciprocal(t) "
+
+WRITTEN_OUT = {
+    "PyTorch": "t = Sqrt(w) n = Div(d, t) s = Mul(n, g) y = Add(s, b)",
+    "PyTorch, a power": "p = Pow(d, two) u = ReduceMean<axes = [1]>(p) z = Add(u, e) t = Sqrt(z) n = Div(d, t) "
+    "s = Mul(n, g) y = Add(s, b)",
+    "no shift": "t = Sqrt(w) n = Div(d, t) y = Mul(g, n)",
+    "nothing but the steps": "t = Sqrt(w) y = Div(d, t)",
+    "JAX": ROOT + "f = Mul(r, g) s = Mul(d, f) y = Add(b, s)",
+    "a power of -0.5": "r = Pow(w, half) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
+    "one over the root": "t = Sqrt(w) r = Div(one, t) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
+    "TensorFlow": ROOT + "f = Mul(r, g) s = Mul(c, f) m = Mul(mean, f) o = Sub(b, m) y = Add(s, o)",
+    "Keras 3": ROOT + "f = Mul(r, g) s = Mul(c, f) k = Neg(mean) m = Mul(k, f) o = Add(m, b) y = Add(s, o)",
+    "Keras 3, no shift": ROOT + "f = Mul(r, g) s = Mul(c, f) k = Neg(mean) m = Mul(f, k) y = Add(m, s)",
+}
+
+
+def written_out(steps: str, opset: int = 13, row: str = "6", epsilon: tuple[int, ...] = ()) -> Outcome:
+    return apply(
+        RULE,
+        f"score (float[B,4] user, float[B,2] item) => (float[B,6] y) <float[{row}] g, float[{row}] b> "
+        f"{{ {CENTRED} {steps} }}",
+        opset=opset,
+        exact=False,
+        e=np.full(epsilon, 0.25, np.float32),
+        two=np.float32(2),
+        half=np.float32(-0.5),
+        one=np.float32(1),
+    )
+
+
+@pytest.mark.parametrize("row", ["6", "1,6"])
+@pytest.mark.parametrize("steps", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
+def test_steps_that_it_is_written_out_in(steps: str, row: str) -> None:
+    outcome = written_out(steps, row=row)
+    assert outcome.times == 1
+    assert not outcome.ops["ReduceMean"] - 1  # the user's own
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        # another value than the one that was normalised
+        ROOT + "f = Mul(r, g) x = Abs(c) s = Mul(x, f) m = Mul(mean, f) o = Sub(b, m) y = Add(s, o)",
+        # the mean of something else
+        ROOT + "f = Mul(r, g) s = Mul(c, f) m = Mul(v, f) o = Sub(b, m) y = Add(s, o)",
+        # added, not subtracted
+        ROOT + "f = Mul(r, g) s = Mul(c, f) m = Mul(mean, f) o = Add(b, m) y = Add(s, o)",
+        # another factor for the mean
+        ROOT + "f = Mul(r, g) h = Mul(r, b) s = Mul(c, f) m = Mul(mean, h) o = Sub(b, m) y = Add(s, o)",
+        # the variance of something else
+        "x = Abs(d) p = Mul(x, d) u = ReduceMean<axes = [1]>(p) z = Add(u, e) t = Sqrt(z) y = Div(d, t)",
+        # not a root
+        "y = Div(d, w)",
+        # another power
+        "r = Pow(w, two) y = Mul(d, r)",
+        # the sum of squares
+        "p = ReduceSumSquare<axes = [1]>(d) z = Add(p, e) t = Sqrt(z) y = Div(d, t)",
+        # the mean over all rows
+        "p = ReduceMean<axes = [0, 1]>(q) z = Add(p, e) t = Sqrt(z) y = Div(d, t)",
+    ],
+)
+def test_steps_of_something_else(steps: str) -> None:
+    assert written_out(steps).times == 0
+
+
+@pytest.mark.parametrize(("epsilon", "times"), [((1,), 1), ((1, 1), 1), ((6,), 0), ((1, 1, 1), 0)])
+def test_shapes_of_what_is_added_to_the_variance(epsilon: tuple[int, ...], times: int) -> None:
+    """A rule that came before may have given it the rank of the variance; one number for each column is another sum."""
+    steps = WRITTEN_OUT["PyTorch"].replace("y = Add(s, b)", "z = Add(s, b) y = Reshape(z, back)")
+    assert written_out("back = Constant<value_ints = [-1, 6]>() " + steps, epsilon=epsilon).times == times
+
+
+def test_a_product_behind_the_steps() -> None:
+    """Before operator set 17 nothing else is known of a normalization than its steps."""
+    outcome = apply(
+        [rule_named(RULE), rule_named("chained-products")],
+        f"""score (float[B,4] user, float[B,2] item) => (float[B,3] y) <float[6] g, float[6] b, float[6,3] u> {{
+            {CENTRED} {ROOT} f = Mul(r, g) s = Mul(c, f) k = Neg(mean) m = Mul(k, f) o = Add(m, b) n = Add(s, o)
+            y = MatMul(n, u)
+        }}""",
+        opset=11,
+        exact=False,
+        e=np.float32(0.25),
+    )
+    assert [a.rule for a in outcome.applied] == [RULE, "chained-products"]
 
 
 def test_tokens_of_the_item_beside_one_row_of_the_user() -> None:
