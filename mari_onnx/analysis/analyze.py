@@ -218,6 +218,8 @@ class Judge:
         if content is None:
             reason = source.opaque or "the size of a value of unknown rank"
             return Fact(dtype, shape, request=source.request, item=source.item, opaque=reason)
+        if len(content.items) == source.rank:
+            content = replace(content, layout=source.axis)
         return Fact(dtype, shape, sized=content.depends_on_candidates, content=content)
 
     def _data(self, node: Node, inputs: tuple[Fact | None, ...]) -> dict[str, onnx.TensorProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -66,10 +66,12 @@ class Content:
     Attributes:
         shape: Sizes of the tensor's axes.
         items: Entries in row-major order; an entry may be symbolic.
+        layout: Where the candidates lie in the value whose sizes these are, all of them.
     """
 
     shape: tuple[int, ...]
     items: tuple[Dim, ...]
+    layout: CandidateAxis | None = field(default=None, compare=False)
 
     @staticmethod
     def of(array: np.ndarray) -> Content:

@@ -132,7 +132,77 @@ def test_concat_over_candidates() -> None:
     body = "{ c = Concat <axis: int = 0> (u, i) y = Relu(c) }"
     assert_side(parse(around(body)), {"c": OPAQUE, "y": OPAQUE})
     body = "<int64[1] a = {0}> { c = Concat <axis: int = 0> (u, u) m = ReduceSum(c, a) y = Add(m, i) }"
-    assert_side(parse(around(body)), {"c": OPAQUE})
+    assert_side(parse(around(body)), {"c": USER, "m": OPAQUE}, {"c": CandidateAxis(0, 2, 1)})
+    body = "<int64[1] a = {0}> { c = Concat <axis: int = 0> (u, u, i) m = ReduceMax(c, a) y = Add(m, i) }"
+    assert_side(parse(around(body)), {"c": OPAQUE, "m": OPAQUE})
+
+
+@pytest.mark.parametrize("fill", ["ConstantOfShape(s)", "Expand(one, s)"])
+def test_heads_one_behind_the_other(fill: str) -> None:
+    """As TensorFlow's rankers write attention: the heads follow one another along the candidates."""
+    body = f"""<float one = {{1.0}}> {{
+        h1, h2 = Split <axis: int = 2, num_outputs: int = 2> (u)
+        h = Concat <axis: int = 0> (h1, h2)
+        e = Exp(h)
+        s = Shape(e)
+        f = {fill}
+        g = Mul(e, f)
+        p1, p2 = Split <axis: int = 0, num_outputs: int = 2> (g)
+        p = Concat <axis: int = 2> (p1, p2)
+        y = Add(p, i)
+    }}"""
+    model = parse(around(body, "float[B, 3, 4] u, float[B, 3, 4] i", "float[B, 3, 4] y"))
+    two = CandidateAxis(0, 2, 1)
+    axes = {"h": two, "f": two, "g": two, "p1": CandidateAxis(0), "p": CandidateAxis(0)}
+    assert_side(model, dict.fromkeys(axes, USER), axes)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize(("sizes", "axis"), [("b, two", CandidateAxis(0)), ("one, rest", None)])
+def test_blocks_of_given_sizes(opset: int, sizes: str, axis: CandidateAxis | None) -> None:
+    body = f"""<int64[1] zero = {{0}}, int64[1] one = {{1}}> {{
+        h = Concat <axis: int = 0> (u, u, u)
+        s = Shape(u)
+        b = Slice(s, zero, one)
+        two = Add(b, b)
+        all = Add(b, two)
+        rest = Sub(all, one)
+        sizes = Concat <axis: int = 0> ({sizes})
+        p1, p2 = Split <axis: int = 0> (h, sizes)
+        y = Add(p1, i)
+    }}"""
+    model = parse(around(body), opset)
+    if axis is None:
+        assert_side(model, {"h": USER, "p1": OPAQUE, "p2": OPAQUE})
+    else:
+        assert_side(model, dict.fromkeys(("h", "p1", "p2"), USER), {"p1": axis, "p2": CandidateAxis(0, 2, 1)})
+
+
+@pytest.mark.parametrize(("opset", "sizes"), [(12, "[6, 3]"), (12, "[5, 4]"), (13, "{6, 3}"), (13, "{5, 4}")])
+def test_blocks_of_a_fixed_number_of_candidates(opset: int, sizes: str) -> None:
+    """Where the blocks end is a matter of positions: one that ends among the candidates of another is none."""
+    cut = f"Split <axis: int = 0, split: ints = {sizes}> (e)" if opset == 12 else "Split <axis: int = 0> (e, n)"
+    body = f"""{{
+        h = Concat <axis: int = 0> (u, u, u)
+        e = Exp(h)
+        p1, p2 = {cut}
+        y = Concat <axis: int = 0> (p1, p2, i)
+    }}"""
+    given = f"<int64[2] n = {sizes}> " if opset == 13 else ""
+    model = parse(around(given + body, "float[3, 4] u, float[3, 4] i"), opset)
+    whole = sizes[1] == "6"
+    assert_side(model, {"p1": USER if whole else OPAQUE}, {"p1": CandidateAxis(0, 2, 1)} if whole else {}, batches=(3,))
+
+
+def test_other_blocks_than_those_of_all_candidates() -> None:
+    """Where the heads come first among the entries of a candidate, every other one is another head's."""
+    body = """{
+        n = Reshape(u, flat)
+        p1, p2 = Split <axis: int = 0, num_outputs: int = 2> (n)
+        y = Add(p1, i)
+    }"""
+    text = around(f"<int64[2] flat = {{-1, 2}}> {body}", "float[B, 4] u, float[B, 2] i")
+    assert_side(parse(text), {"n": USER, "p1": OPAQUE}, {"n": CandidateAxis(0, 1, 2)})
 
 
 def test_concat_of_user_tensors_in_front_of_the_candidates() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mari_onnx.analysis.facts import CandidateAxis
+from mari_onnx.analysis.facts import CandidateAxis, Content, Fact
 from mari_onnx.analysis.transfer.call import (
     OVER_CANDIDATES,
     TWO_AXES,
@@ -19,7 +19,7 @@ from mari_onnx.analysis.transfer.call import (
     Table,
 )
 from mari_onnx.analysis.transfer.layouts import FAR, follow_reshape, resolve_target
-from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, quotient, same
+from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, product, quotient, same, simplified
 
 SIZES_UNKNOWN = "the sizes it is given could not be followed"
 SIZING: dict[str, tuple[int, ...]] = {
@@ -154,7 +154,7 @@ def expand(call: Call) -> Claim:
     position = entry + shift
     if times is None or (position >= 0 and not same(fact.shape[position], 1)):
         return call.opaque(SIZES_UNKNOWN)
-    return call.moved(CandidateAxis(entry + max(shift, 0), 1, times), SetEntry(1, entry, times))
+    return call.moved(_any_blocks(content, entry, times).at(entry + max(shift, 0)), SetEntry(1, entry, times))
 
 
 def tile(call: Call) -> Claim:
@@ -185,7 +185,18 @@ def constant_of_shape(call: Call) -> Claim:
     times = quotient(content.items[wide[0]], CANDIDATES)
     if len(wide) > 1 or times is None:
         return call.opaque(SIZES_UNKNOWN)
-    return call.moved(CandidateAxis(wide[0], 1, times), SetEntry(0, wide[0], times))
+    return call.moved(_any_blocks(content, wide[0], times), SetEntry(0, wide[0], times))
+
+
+def _any_blocks(content: Content, entry: int, times: Dim) -> CandidateAxis:
+    """Where the candidates lie on an axis along which all entries are the same.
+
+    That may be said of any blocks: those of the value whose sizes were read are the ones that others have, too.
+    """
+    layout = content.layout
+    if layout is not None and layout.index == entry and same(layout.single, times):
+        return layout
+    return CandidateAxis(entry, 1, times)
 
 
 def range_(call: Call) -> Claim:
@@ -203,6 +214,9 @@ def range_(call: Call) -> Claim:
 
 def concat(call: Call) -> Claim:
     facts = [f for _, f in call.given()]
+    stacked = _stacked(call, facts)
+    if stacked is not None:
+        return call.all_outputs(Lane(stacked))
     axes = {f.axis for f in facts if f.axis is not None}
     if len(axes) != 1:
         return call.opaque(TWO_AXES)
@@ -218,13 +232,49 @@ def concat(call: Call) -> Claim:
     return call.all_outputs(Lane(axis, varies=bool(bare)))
 
 
+def _stacked(call: Call, facts: Sequence[Fact]) -> CandidateAxis | None:
+    """Values of the user one behind the other along their candidates, as some write the heads of attention.
+
+    Each is ``outer`` blocks of the candidates with ``inner`` entries for each; as many entries for each, and all are.
+    """
+    axes = [f.axis for f in facts if f.axis is not None and f.is_user]
+    if len(axes) < len(facts) or not axes or facts[0].rank is None:
+        return None
+    first = axes[0]
+    joins = call.positive(int(call.attr("axis", 0)), facts[0].rank) == first.index
+    if not joins or any(a.index != first.index or not same(a.inner, first.inner) for a in axes):
+        return None
+    return CandidateAxis(first.index, simplified(sum(a.outer for a in axes)), first.inner)
+
+
 def split(call: Call) -> Claim:
-    axis = call.axis(0)
-    if axis is None or call.fact(0).rank is None:
+    fact, axis = call.fact(0), call.axis(0)
+    if axis is None or fact.rank is None:
         return call.opaque(UNKNOWN_RANK)
-    if call.positive(int(call.attr("axis", 0))) == axis.index:
-        return call.opaque("splits the candidate axis")
-    return call.moved(axis)
+    if call.positive(int(call.attr("axis", 0))) != axis.index:
+        return call.moved(axis)
+    return (_blocks_apart(call, axis) if fact.is_user else None) or call.opaque("splits the candidate axis")
+
+
+def _blocks_apart(call: Call, axis: CandidateAxis) -> Claim | None:
+    """Blocks that each have all candidates, one behind the other, taken apart between them."""
+    count, given = len(call.node.outputs), call.attr("split", None)
+    if given is None and len(call.inputs) > 1 and call.inputs[1] is not None:
+        content = call.content(1)
+        given = () if content is None else content.items
+    unit = product((CANDIDATES if call.batch is None else call.batch, axis.inner))
+    outer = [quotient(axis.outer, count)] * count if given is None else [quotient(size, unit) for size in given]
+    blocks = [o for o in outer if isinstance(o, int) and o > 0]
+    if len(outer) != count or len(blocks) < count:
+        return None
+    changes = () if given is None else _sizes_for_one(call, [product((o, axis.inner)) for o in blocks])
+    return Claim(tuple(Lane(CandidateAxis(axis.index, o, axis.inner)) for o in blocks), changes)
+
+
+def _sizes_for_one(call: Call, sizes: Sequence[Dim]) -> tuple[Change, ...]:
+    if "split" in call.node.attrs:
+        return (SetAttribute("split", list(sizes)),)
+    return tuple(SetEntry(1, index, size) for index, size in enumerate(sizes))
 
 
 def slice_(call: Call) -> Claim:
