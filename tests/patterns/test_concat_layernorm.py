@@ -64,6 +64,12 @@ WRITTEN_OUT = {
     "s = Mul(n, g) y = Add(s, b)",
     "no shift": "t = Sqrt(w) n = Div(d, t) y = Mul(g, n)",
     "nothing but the steps": "t = Sqrt(w) y = Div(d, t)",
+    "Flax": "k = Mul(c, c) l = ReduceMean<axes = [1]>(k) m = Mul(mean, mean) o = Sub(l, m) p = Max(zero, o) "
+    "z = Add(p, e) t = Sqrt(z) n = Div(d, t) s = Mul(n, g) y = Add(s, b)",
+    "Flax, one factor": "k = Mul(c, c) l = ReduceMean<axes = [1]>(k) m = Mul(mean, mean) o = Sub(l, m) z = Add(o, e) "
+    "t = Sqrt(z) r = Reciprocal(t) f = Mul(g, r) s = Mul(d, f) y = Add(s, b)",
+    "the difference of another mean": "m = ReduceMean<axes = [1]>(c) k = Sub(c, m) " + ROOT + "f = Mul(r, g) "
+    "s = Mul(k, f) y = Add(b, s)",
     "JAX": ROOT + "f = Mul(r, g) s = Mul(d, f) y = Add(b, s)",
     "a power of -0.5": "r = Pow(w, half) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
     "one over the root": "t = Sqrt(w) r = Div(one, t) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
@@ -84,6 +90,7 @@ def written_out(steps: str, opset: int = 13, row: str = "6", epsilon: tuple[int,
         two=np.float32(2),
         half=np.float32(-0.5),
         one=np.float32(1),
+        zero=np.float32(0),
     )
 
 
@@ -108,6 +115,13 @@ def test_steps_that_it_is_written_out_in(steps: str, row: str) -> None:
         ROOT + "f = Mul(r, g) h = Mul(r, b) s = Mul(c, f) m = Mul(mean, h) o = Sub(b, m) y = Add(s, o)",
         # the variance of something else
         "x = Abs(d) p = Mul(x, d) u = ReduceMean<axes = [1]>(p) z = Add(u, e) t = Sqrt(z) y = Div(d, t)",
+        # less the mean, not its square
+        "k = Mul(c, c) l = ReduceMean<axes = [1]>(k) o = Sub(l, mean) z = Add(o, e) t = Sqrt(z) y = Div(d, t)",
+        # less the square of another mean
+        "k = Mul(c, c) l = ReduceMean<axes = [1]>(k) m = Mul(v, v) o = Sub(l, m) z = Add(o, e) t = Sqrt(z) "
+        "y = Div(d, t)",
+        # at least one
+        "p = Max(v, one) z = Add(p, e) t = Sqrt(z) y = Div(d, t)",
         # not a root
         "y = Div(d, w)",
         # another power
