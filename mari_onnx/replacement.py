@@ -58,6 +58,14 @@ class Replacement:
         """All nodes, with a last one that makes what the node made."""
         return [*self._nodes, Node(op, tuple(inputs), self._node.outputs, attrs, name=self._node.name)]
 
+    def ended_unsqueezed(self, value: str, axes: Sequence[int]) -> list[Node]:
+        """All nodes, with a last one that gives a value more axes of size 1; with none, leaves it as it is."""
+        if not axes:
+            return self.ended("Identity", [value], {})
+        if self._graph.opset >= 13:
+            return self.ended("Unsqueeze", [value, self.integers(axes)], {})
+        return self.ended("Unsqueeze", [value], {"axes": list(axes)})
+
     def chosen(self, here: str, new: str, old: str, dtype: int) -> list[Node]:
         """All nodes, where a mask ends them: one value where it holds, the other elsewhere.
 

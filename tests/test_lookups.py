@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from mari_onnx.ir import Node
@@ -14,6 +15,11 @@ TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 def operators(text: str, **weights: np.ndarray) -> list[str]:
     """The operators of the graph that is analysed."""
     return [n.op for n in analyze(parse(text, **weights)).network if isinstance(n, Node)]
+
+
+def maker_of(value: str, model: onnx.ModelProto) -> str:
+    """The operator that makes a value of the graph that is analysed."""
+    return next(n.op for n in analyze(model).network if isinstance(n, Node) and value in n.outputs)
 
 
 @pytest.mark.parametrize(("ids", "rows"), [("int64[B,1]", "B,3"), ("int64[B,5,1]", "B,5,3")])
@@ -134,3 +140,81 @@ def test_an_axis_that_is_not_moved_back(before: str, after: str, places: np.ndar
     text = moved(before, after, made)
     assert operators(text, places=places).count("Transpose") == 2
     assert_right(parse(text, places=places))
+
+
+WHOLE = """g (float[B,5] u, float[B,1] i) => (float[{result}] y, float[B,1] z) {{
+    whole = Shape(u) zero = Constant<value_int = 0>() one = Constant<value_int = 1>()
+    count = Gather(whole, zero)
+    all = Range(zero, count, one)
+    {index}
+    h = {lookup}
+    {more}
+    y = Add(h, i{own}) z = Neg(i) }}"""
+
+EACH = """
+    far = Constant<value_ints = [1, 2, 3]>() last = Constant<value_ints = [-1]>()
+    three = Constant<value_ints = [2, 3]>()
+    rows = Unsqueeze(all, far)
+    together = Max(rows, steps) size = Shape(together)
+    wide_rows = Expand(rows, size) wide_steps = Expand(steps, size)
+    a = Unsqueeze(wide_rows, last) b = Unsqueeze(wide_steps, last)
+    index = Concat<axis = -1>(a, b)
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "proven"), [(range(5), True), ((0, 1, 2, 4, 3), False), ((0, 0, 2, 3, 4), False), ((1, 2, 3, 4), False)]
+)
+def test_all_entries_each_by_its_numbers(steps: range | tuple[int, ...], proven: bool) -> None:
+    size = len(steps)
+    text = WHOLE.format(
+        index=EACH,
+        lookup="GatherND(u, index)",
+        result=f"B,1,1,{size}",
+        own="4",
+        more="i4 = Unsqueeze(i, three)",
+    )
+    numbers = np.array(steps).reshape(1, 1, 1, size)
+    model = parse(text, steps=numbers)
+    assert maker_of("h", model) == ("Unsqueeze" if proven else "GatherND")
+    assert_right(model)
+
+
+FLAT = """
+    flat = Constant<value_ints = [-1, 1]>() more_axes = Constant<value_ints = [1]>()
+    table = Reshape(u, flat)
+    rows = Unsqueeze(all, more_axes)
+    {index}
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "proven"),
+    [
+        ("far = Mul(rows, width) j = Add(far, steps)", True),
+        ("far = Mul(width, rows) j = Add(steps, far)", True),
+        ("far = Mul(rows, wrong) j = Add(far, steps)", False),
+        ("far = Mul(rows, width) j = Add(far, turned)", False),
+        ("far = Mul(rows, width) j = Sub(far, turned)", False),
+        ("far = Mul(rows, width) j = Add(far, few)", False),
+    ],
+)
+def test_all_entries_of_a_table_laid_end_to_end(index: str, proven: bool) -> None:
+    size = 3 if "few" in index else 5
+    text = WHOLE.format(
+        index=FLAT.format(index=index),
+        lookup="Gather(table, j)",
+        result=f"B,{size},1",
+        own="3",
+        more="i3 = Unsqueeze(i, more_axes)",
+    )
+    weights = {
+        "width": np.array(5),
+        "wrong": np.array(4),
+        "steps": np.arange(5)[None],
+        "turned": -np.arange(5)[None] if "Sub" in index else np.arange(5)[None, ::-1].copy(),
+        "few": np.arange(3)[None],
+    }
+    model = parse(text, **{k: v for k, v in weights.items() if k in index})
+    assert maker_of("h", model) == ("Reshape" if proven else "Gather")
+    assert_right(model)
