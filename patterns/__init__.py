@@ -59,6 +59,7 @@ from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.outer_layer import OuterLayer
 from mari_onnx.patterns.padded_conv import PaddedConv
+from mari_onnx.patterns.padding_rows import PaddingRows
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.pick import Pick
@@ -99,6 +100,7 @@ RULES: tuple[Rule[Any], ...] = (
     Neutral(),
     ExactCasts(),
     SpelledSoftmax(),
+    PaddingRows(),
     PaddedConv(),
     LateView(),
     ConcatOrder(),
