@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import Dim, alike
 from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -34,7 +36,8 @@ class Steps:
         causal: Whether queries see no key behind their own place.
         keys: A mask with a number above zero for each key that is seen.
         filter: What is added to the scores of other keys.
-        scores: What is added to the scores.
+        scores: What is added to the scores, or truths for what is seen.
+        zeros: Whether the truths may leave a query no key, which is answered with zeros.
     """
 
     rows: tuple[str, ...]
@@ -47,6 +50,7 @@ class Steps:
     keys: str = ""
     filter: float = FILTER
     scores: str = ""
+    zeros: bool = False
 
 
 def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
@@ -70,12 +74,20 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
     scale = node.attrs.get("scale")
     scores = node.inputs[3] if node.has_input(3) else ""
     causal = bool(node.attrs.get("is_causal", 0))
-    if scores and not _lets_each_query_see(scores, causal, at):
+    zeros = bool(scores) and not _lets_each_query_see(scores, causal, at)
+    if zeros and not _are_truths(scores, (shapes[0][-2], shapes[1][-2]), at):
         return Refusal("its mask may rule out all keys of a query, which it answers with zeros")
     sizes = (widths[0], widths[1], widths[2])
-    return Steps(
-        node.inputs[:3], heads[0], sizes, None if scale is None else float(scale), causal=causal, scores=scores
-    )
+    factor = None if scale is None else float(scale)
+    return Steps(node.inputs[:3], heads[0], sizes, factor, causal=causal, scores=scores, zeros=zeros)
+
+
+def _are_truths(mask: str, counts: tuple[Dim, Dim], at: Workspace) -> bool:
+    """Whether a mask has a truth for each query and key."""
+    fact = at.fact(mask)
+    if fact.dtype != onnx.TensorProto.BOOL or fact.shape is None or len(fact.shape) not in (2, 4):
+        return False
+    return alike(fact.shape[-2:], counts)
 
 
 def _multi_head(node: Node, at: Workspace) -> Steps | Refusal | None:

@@ -58,7 +58,10 @@ class AttentionSteps(Rule[Steps]):
         scores = at.emit("MatMul", [query, key])
         for mask in _masks(found, scores, at):
             scores = at.emit("Add", [scores, mask])
-        result = at.emit("MatMul", [at.emit("Softmax", [scores], axis=-1), value])
+        weights = at.emit("Softmax", [scores], axis=-1)
+        if found.zeros:
+            weights = at.emit("Where", [_unanswered(found, at), at.weight(np.array(0, _kind(weights, at))), weights])
+        result = at.emit("MatMul", [weights, value])
         after = at.fact(node.output).shape
         assert after is not None
         if len(after) == 4:
@@ -101,7 +104,7 @@ def _masks(found: Steps, scores: str, at: Workspace) -> list[str]:
     kind, shape, masks = _kind(scores, at), at.fact(scores).shape, []
     assert shape is not None
     if found.causal:
-        masks.append(at.weight(np.where(np.tri(shape[-2], dtype=np.bool_), 0, -np.inf).astype(kind)))
+        masks.append(at.weight(np.where(_triangle(shape[-2]), 0, -np.inf).astype(kind)))
     if found.keys:
         seen = at.emit("Greater", [found.keys, at.weight(np.array(0, _kind(found.keys, at)))])
         added = at.emit("Where", [seen, at.weight(np.array(0, kind)), at.weight(np.array(found.filter, kind))])
@@ -111,6 +114,24 @@ def _masks(found: Steps, scores: str, at: Workspace) -> list[str]:
         array = at.constant(found.scores)
         if array is not None and array.dtype == np.bool_:
             masks.append(at.weight(np.where(array, 0, -np.inf).astype(kind)))
+        elif at.fact(found.scores).dtype == onnx.TensorProto.BOOL:
+            numbers = [at.weight(np.array(number, kind)) for number in (0, -np.inf)]
+            masks.append(at.emit("Where", [found.scores, *numbers]))
         else:
             masks.append(found.scores)
     return masks
+
+
+def _triangle(size: int) -> np.ndarray:
+    return np.tri(size, dtype=np.bool_)
+
+
+def _unanswered(found: Steps, at: Workspace) -> str:
+    """Whether a query sees no key."""
+    seen, shape = found.scores, at.fact(found.scores).shape
+    assert shape is not None
+    if found.causal:
+        seen = at.emit("And", [seen, at.weight(_triangle(shape[-1]))])
+    count = at.emit("Cast", [seen], to=onnx.TensorProto.INT32)
+    most = at.emit("ReduceMax", [count, at.weight(np.array([-1], np.int64), "mari/axes")], keepdims=1)
+    return at.emit("Equal", [most, at.weight(np.array(0, np.int32))])

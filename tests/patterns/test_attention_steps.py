@@ -10,7 +10,17 @@ import pytest
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from tests.patterns.support import Outcome, apply, at_work, judge, model_of, sides_of, write_model
+from tests.patterns.support import (
+    Outcome,
+    apply,
+    at_work,
+    judge,
+    model_of,
+    requests,
+    session,
+    sides_of,
+    write_model,
+)
 
 RULE = "attention-steps"
 MULTI_HEAD = "com.microsoft.MultiHeadAttention"
@@ -145,13 +155,51 @@ def test_the_users_tokens_are_projected_once() -> None:
     assert not [n for n in wide if workspace.fact(n.output).varies]
 
 
+@pytest.mark.parametrize("mask", ["B,1,2,5", "B,2,2,5", "1,2,2,5", "2,5"])
+@pytest.mark.parametrize("opset", [23, 24])
+def test_truths_that_may_leave_a_query_no_key(mask: str, opset: int) -> None:
+    name = "user_m" if mask.startswith("B") else "m"
+    outcome = attended("Attention", f"item, user_k, user_v, {name}", "", f", bool[{mask}] {name}", opset)
+    assert written_out(outcome)
+    judge(outcome.original, outcome.result, sides_of(outcome.original), exact=False, seeds=range(20))
+    for truth in (False, True):
+        assert_alike(outcome, np.full([2 if size == "B" else int(size) for size in mask.split(",")], truth), name)
+
+
+def test_constant_truths_that_leave_a_query_no_key() -> None:
+    mask = np.ones((2, 5), np.bool_)
+    mask[1] = False
+    assert written_out(attended("Attention", "item, user_k, user_v, m", m=mask))
+
+
+def test_truths_of_places_seen() -> None:
+    """A padding mask in front of a triangle leaves nothing to rows of padding."""
+    outcome = attended(
+        "Attention", "item, user_k, user_v, user_m", "is_causal = 1", ", bool[B,1,5,5] user_m", queries=5
+    )
+    assert written_out(outcome)
+    assert_alike(outcome, np.tile([False, False, True, False, True], (2, 1, 5, 1)))
+
+
+def assert_alike(outcome: Outcome, seen: np.ndarray, name: str = "user_m") -> None:
+    """Both models answer the same to a mask, of equal rows where it is the user's, and zeros to one of nothing."""
+    full, single = requests(outcome.original, sides_of(outcome.original), 2)
+    full[name], single[name] = seen, seen[: len(single[name])]
+    expected, found = (
+        session(model).run(None, feeds) for model, feeds in ((outcome.original, full), (outcome.result, single))
+    )
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+    assert seen.any() or not found[0].any()
+
+
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("op", "inputs", "more", "extra", "reason"),
     [
-        ("Attention", "item, user_k, user_v, user_m", "", ", bool[B,1,2,5] user_m", "answers with zeros"),
+        ("Attention", "item, user_k, user_v, user_m", "", ", float[B,1,2,5] user_m", "answers with zeros"),
+        ("Attention", "item, user_k, user_v, user_m", "", ", bool[2,2,5] user_m", "answers with zeros"),
         ("Attention", "item, user_k, user_v", "softcap = 1.0", "", "bounded"),
         ("Attention", "item, user_k, user_v", "is_causal = 1", "", "places of queries and keys"),
         (MULTI_HEAD, "item, user_k, user_v, , user_m", "", ", int32[B] user_m", "lengths"),
@@ -172,12 +220,6 @@ def test_not_where_queries_keys_and_values_are_one() -> None:
     outcome = apply(RULE, text, exact=False, batches=())  # not for CPUs
     assert outcome.times == 0
     assert not any("internal error" in reason for reason in outcome.reasons)
-
-
-def test_not_where_a_query_sees_nothing() -> None:
-    mask = np.ones((2, 5), np.bool_)
-    mask[1] = False
-    assert attended("Attention", "item, user_k, user_v, m", m=mask).times == 0
 
 
 def test_not_where_nothing_is_the_users() -> None:
