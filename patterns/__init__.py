@@ -44,6 +44,7 @@ from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.joined_entries import JoinedEntries
+from mari_onnx.patterns.joined_rows import JoinedRows
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_reduce import LateReduce
 from mari_onnx.patterns.late_repeat import LateRepeat
@@ -109,6 +110,7 @@ RULES: tuple[Rule[Any], ...] = (
     ProductNorm(),
     NormProduct(),
     ConcatExchange(),
+    JoinedRows(),
     TowerParts(),
     Unflatten(),
     PairwiseProducts(),

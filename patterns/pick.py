@@ -4,7 +4,8 @@
 
     piece([a, b, c]) = b
 
-A model that stacks all features into one matrix and cuts them out again never builds the matrix.
+A model that stacks all features into one matrix and cuts them out again never builds the matrix. Where sizes are open,
+as those of candidates and of all that they were shown beside are, pieces have to end where parts do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from mari_onnx.analysis.transfer.layouts import FAR
 from mari_onnx.ir import Node
 from mari_onnx.patterns._cuts import cuts_of
+from mari_onnx.patterns._end_to_end import WholeParts, leading_parts, whole_parts
 from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -31,7 +33,7 @@ class Pieces:
     drop: bool = False
 
 
-class Pick(Rule[Pieces]):
+class Pick(Rule[Pieces | WholeParts]):
     """Takes parts instead of pieces of their Concat."""
 
     name = "pick"
@@ -41,15 +43,22 @@ class Pick(Rule[Pieces]):
     clearing = True
     ops = frozenset({"Slice", "Split", "Gather"})
 
-    def match(self, node: Node, at: Workspace) -> Pieces | None:
+    def match(self, node: Node, at: Workspace) -> Pieces | WholeParts | None:
         parts = parts_of(node.inputs[0], at)
+        if parts is None and node.op != "Gather":
+            return whole_parts(node, at)
         if parts is None:
-            return None
+            parts = leading_parts(node.inputs[0], at)
+            indices = at.integers(node.inputs[1])
+            if parts is None or indices is None or not all(0 <= i < parts.total for i in indices):
+                return None
         ranges = {"Slice": _sliced, "Split": _split, "Gather": _gathered}[node.op](node, parts, at)
         drop = node.op == "Gather" and at.fact(node.inputs[1]).shape == ()
         return None if ranges is None else Pieces(parts, tuple(ranges), drop)
 
-    def rewrite(self, node: Node, found: Pieces, at: Workspace) -> Sequence[str]:
+    def rewrite(self, node: Node, found: Pieces | WholeParts, at: Workspace) -> Sequence[str]:
+        if isinstance(found, WholeParts):
+            return [joined(values, found.axis, at) for values in found.pieces]
         if node.op != "Gather":
             return [taken(found.parts, start, size, at) for start, size in found.ranges]
         if found.drop:

@@ -109,7 +109,9 @@ class _Climb:
             if self._is_entry(value, node):
                 self.entries[value] = None
                 continue
-            if not all(self._is_row(v) for v in node.outputs if v) or not treats_rows_alone(node, self.at):
+            if not all(self._is_row(v) for v in node.outputs if v):
+                return False
+            if not treats_rows_alone(node, self.at, self.at.fact):
                 return False
             self.nodes[node] = None
             waiting += [v for v in node.inputs if v and self.at.fact(v).axis is not None]

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from mari_onnx.analysis.facts import Content, Fact
 from mari_onnx.analysis.transfer.layouts import kept_entries
-from mari_onnx.ir.dims import difference, same, simplified
+from mari_onnx.ir.dims import difference, is_size, quotient, same, simplified
 from mari_onnx.ir.graph import Node
 
 MAX_ITEMS = 2048
@@ -85,8 +85,19 @@ def _divide(left: Any, right: Any) -> Any:
         return quotient if (left < 0) == (right < 0) else -quotient
     ratio = sympy.cancel(sympy.sympify(left) / right)
     if ratio.as_numer_denom()[1] != 1:
-        raise _UnknownContentError
+        return _rounded_down(left, right)
     return simplified(ratio)
+
+
+def _rounded_down(left: Any, right: Any) -> Any:
+    """A quotient of which a number is left over, as in ``(2 B + 1) / 2``; neither operand may be negative."""
+    if not isinstance(right, int) or right <= 0:
+        raise _UnknownContentError
+    over = int(left.subs(dict.fromkeys(left.free_symbols, 0)))
+    whole = quotient(left - over, right)
+    if over < 0 or whole is None or not is_size(whole):
+        raise _UnknownContentError
+    return simplified(whole + over // right)
 
 
 def _modulo(left: Any, right: Any) -> Any:

@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries, resolve_target
 from mari_onnx.analysis.transfer.products import einsum_terms
-from mari_onnx.ir.dims import CANDIDATES, Dim, differ, difference, fresh, is_size, product, quotient, same, simplified
+from mari_onnx.ir.dims import (
+    CANDIDATES,
+    Dim,
+    differ,
+    difference,
+    fresh,
+    is_size,
+    may_be_zero,
+    product,
+    quotient,
+    same,
+    simplified,
+)
 from mari_onnx.ir.graph import Node
 
 Inputs = Sequence[Fact | None]
@@ -148,11 +160,52 @@ def _cut(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
     if all(isinstance(v, int) for v in (size, start, end, step)):
         kept = kept_entries(size, start, end, step)
         return fresh() if kept is None else len(kept)
-    if same(step, 1) and ((isinstance(end, int) and end >= FAR) or same(end, size)):
-        left = difference(size, start)
-        if same(start, 0) or (isinstance(start, int) and start > 0 and is_size(left)):
-            return left
-    return fresh()
+    bounds = borders(size, start, end) if same(step, 1) else None
+    return fresh() if bounds is None else difference(bounds[1], bounds[0])
+
+
+def borders(size: Dim, start: Dim, end: Dim) -> tuple[Dim, Dim] | None:
+    """Where a slice begins and ends, counted from the front.
+
+    Args:
+        size: How many entries there are.
+        start: The first entry, as a Slice names it: from behind where it is below 0.
+        end: The entry behind the last one; as many as there may be at all where it is far.
+
+    Returns:
+        ``None`` where it is not certain that ``0 <= start <= end <= size``.
+    """
+    first = _from_front(size, start)
+    last = size if isinstance(end, int) and end >= FAR else _from_front(size, end)
+    if first is None or last is None or not all(map(is_size, (difference(size, last), difference(last, first)))):
+        return None
+    return first, last
+
+
+def _from_front(size: Dim, place: Dim) -> Dim | None:
+    """An entry counted from the front; a number of which the sign is not known may be either."""
+    if is_size(place):
+        return place
+    behind = simplified(-place)
+    # Minus nothing is the front, not the end.
+    if not is_size(behind) or may_be_zero(behind):
+        return None
+    found = difference(size, behind)
+    return found if is_size(found) else None
+
+
+def _split(node: Node, inputs: Inputs) -> list[Shape] | None:
+    """Only what onnx leaves open: pieces of symbolic sizes, and halves of an axis that has twice as many entries."""
+    shape, sizes = _shape(inputs, 0), _items(inputs, 1)
+    if shape is None:
+        return None
+    axis, count = int(node.attrs.get("axis", 0)) % len(shape), len(node.outputs)
+    if sizes is None and "split" not in node.attrs:
+        each = quotient(shape[axis], count)
+        sizes = None if each is None else [each] * count
+    if sizes is None or len(sizes) != count or not same(sum(sizes), shape[axis]):
+        return None
+    return [(*shape[:axis], simplified(size), *shape[axis + 1 :]) for size in sizes]
 
 
 def _einsum(node: Node, inputs: Inputs) -> Shape | None:
@@ -212,6 +265,9 @@ ALL_ALIKE = frozenset({"TopK"})
 def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list[Shape | None]:
     """Shapes of the outputs with the sizes that follow from symbolic entries filled in."""
     rule = RULES.get(node.op)
+    pieces = _split(node, inputs) if node.op == "Split" and not node.domain else None
+    if pieces is not None:
+        return list(pieces)
     if rule is None or node.domain:
         return list(inferred)
     derived = rule(node, inputs)

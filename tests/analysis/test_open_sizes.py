@@ -34,3 +34,52 @@ def test_numbers_up_to_less_than_nothing(length: int) -> None:
             y = Concat<axis = 1>(v, i)
         }""")
     assert_right(model, lengths={"T": length})
+
+
+FAR = 2**63 - 1
+BORDERS = f"""size = Shape(u) t = Gather<axis = 0>(size, one) minus = Neg(t)
+    both = Concat<axis = 1>(u, v) far = Constant<value_ints = [{FAR}]>() none = Constant<value_ints = [0]>()"""
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kept"),
+    [
+        ("none, t", "dim:T"),
+        ("t, far", "dim:S"),
+        ("none, far", "dim:S + dim:T"),
+        ("minus, far", "?"),
+        ("none, minus", "?"),
+        ("t, none", "?"),
+    ],
+)
+@pytest.mark.parametrize("lengths", [(0, 3), (3, 0), (0, 0), (2, 4), (4, 2)])
+def test_pieces_that_end_at_an_open_size(bounds: str, kept: str, lengths: tuple[int, int]) -> None:
+    """Minus no entries is the front: a piece of as many from behind may be all there are."""
+    model = parse(
+        f"""g (float[B,T,4] u, float[B,S,4] v, float[B,4] i) => (float[B,4] y)
+        <int64[1] one = {{1}}, int64[1] axis = {{1}}> {{
+            {BORDERS} piece = Slice({"both, " + bounds}, axis)
+            sums = ReduceSum<keepdims = 0>(piece, one) y = Add(sums, i)
+        }}"""
+    )
+    shape = analyze(model, users=("u", "v")).facts["piece"].shape
+    assert shape is not None
+    assert str(shape[1])[: len(kept)] == kept
+    assert_right(model, users=("u", "v"), lengths=dict(zip("TS", lengths, strict=True)))
+
+
+@pytest.mark.parametrize("lengths", [(0, 3), (3, 0), (2, 4)])
+def test_a_split_at_open_sizes(lengths: tuple[int, int]) -> None:
+    model = parse(
+        """g (float[B,T,4] u, float[B,S,4] v, float[B,4] i) => (float[B,4] y)
+        <int64[1] one = {1}> {
+            both = Concat<axis = 1>(u, v) su = Shape(u) sv = Shape(v)
+            t = Gather<axis = 0>(su, one) s = Gather<axis = 0>(sv, one) sizes = Concat<axis = 0>(t, s)
+            left, right = Split<axis = 1>(both, sizes)
+            a = ReduceSum<keepdims = 0>(left, one) b = ReduceSum<keepdims = 0>(right, one)
+            d = Sub(a, b) y = Add(d, i)
+        }"""
+    )
+    facts = analyze(model, users=("u", "v")).facts
+    assert [str((facts[name].shape or ())[1]) for name in ("left", "right")] == ["dim:T", "dim:S"]
+    assert_right(model, users=("u", "v"), lengths=dict(zip("TS", lengths, strict=True)))

@@ -257,3 +257,43 @@ def test_any_piece(sizes: list[int], kind: str, axis: int, data: st.DataObject) 
         **weights,
     )
     assert outcome.times == 1
+
+
+OPEN = """g (float[B,T,2] user, float[B,T,2] item, float[B,3,2] item_more) => (float[B,M,2] o) {{
+    size = Shape(user)
+    one = Constant<value_ints = [1]>()
+    t = Gather(size, one)
+    none = Constant<value_ints = [0]>()
+    two = Constant<value_ints = [2]>()
+    twice = Mul(t, two)
+    x = Concat<axis = 1>({parts})
+    {piece}
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "piece"),
+    [
+        ("user, item, item_more", "o = Slice(x, none, t, one)"),
+        ("user, item, item_more", "o = Slice(x, t, twice, one)"),
+        ("item_more, user, item", "o = Gather<axis = 1>(x, two)"),
+    ],
+)
+def test_parts_of_open_sizes(parts: str, piece: str) -> None:
+    outcome = apply(RULE, OPEN.format(parts=parts, piece=piece))
+    assert outcome.times == 1
+    assert not any(len(outcome.size_of(n.output[0])) > 1 for n in outcome.of("Concat"))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "o = Slice(x, one, t, one)",
+        "o = Slice(x, none, two, one)",
+        "o = Slice(x, none, t, two)",
+        "o = Slice(x, none, t, one, two)",
+        "o = Gather<axis = 1>(x, two)",
+    ],
+)
+def test_pieces_that_end_inside_a_part_of_open_size(piece: str) -> None:
+    assert apply(RULE, OPEN.format(parts="user, item, item_more", piece=piece)).times == 0

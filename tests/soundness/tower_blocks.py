@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.soundness.blocks import Block
 from tests.soundness.generate import ONE, B, Builder, Size
-from tests.soundness.ranker_blocks import HEADS, WIDTH, keep, named, some_tokens
+from tests.soundness.ranker_blocks import HEADS, WIDTH, keep, named, some_tokens, tokens_and_row
 
 
 @dataclass
@@ -175,8 +175,43 @@ def _windows(b: Builder, x: str, count: int) -> tuple[str, int]:
     return b.raw("Transpose", [made], perm=[0, 2, 1])[0], left
 
 
+def joined(b: Builder) -> None:
+    """Tokens and a row for each candidate in one batch, one behind the other, and apart again behind some layers."""
+    found = tokens_and_row(b)
+    if found is None:
+        return
+    tokens, count, row = found
+    flat, first = b.raw("Reshape", [tokens, b.integers(-1, WIDTH)])[0], b.chance()
+    parts = [flat, row] if first else [row, flat]
+    rows = _Rows(b.raw("Concat", parts, axis=0)[0], 1)
+    for _ in range(1 + b.below(3)):
+        b.pick([_layer, _weighing, _residual, _pooled, _recurrent, _convolved, _sized, _over_rows])(b, rows)
+        rows.name = b.raw("Tanh", [rows.name])[0]
+    border = b.raw("Gather", [b.raw("Shape", [parts[0]])[0], b.integers(0)])[0]
+    ends = [b.integers(0), border], [border, b.integers(np.iinfo(np.int64).max)]
+    pieces = [b.raw("Slice", [rows.name, *bounds, b.integers(0)])[0] for bounds in ends]
+    apart = b.raw("Reshape", [pieces[0 if first else 1], b.integers(-1, count, rows.width)])[0]
+    keep(b, named(pieces[1 if first else 0], B, Size(rows.width), bound=1.0))
+    keep(b, named(apart, B, Size(count), Size(rows.width), bound=1.0))
+
+
+def _sized(b: Builder, rows: _Rows) -> None:
+    """What is as long as there are rows: the same in each, or the number of each."""
+    size = b.raw("Gather", [b.raw("Shape", [rows.name])[0], b.integers(0)])[0]
+    if b.chance(3):
+        end = b.raw("Reshape", [size, b.constant(np.zeros(0, np.int64), "c")])[0]
+        bounds = [b.constant(np.array(n, np.int64), "c") for n in (0, 1)]
+        numbers = b.raw("Cast", [b.raw("Range", [bounds[0], end, bounds[1]])[0]], to=1)[0]
+        numbers = b.raw("Reshape", [numbers, b.integers(-1, 1)])[0]
+        rows.name = b.raw("Add", [rows.name, numbers])[0]
+        return
+    target = b.raw("Concat", [size, b.integers(rows.width)], axis=0)[0]
+    state = b.raw("Expand", [b.weight([rows.width]).name, target])[0]
+    rows.name = b.raw(b.pick(["Add", "Mul", "Sub"]), [rows.name, state])[0]
+
+
 LAYERS = [
     *(_layer, _layer, _weighing, _residual, _pooled, _pooled, _recurrent, _convolved, _heads_first, _pairs, _halves),
     _over_rows,
 ]
-TOWERS: list[Block] = [tower, sequence]
+TOWERS: list[Block] = [tower, sequence, joined]
