@@ -14,8 +14,10 @@ import numpy as np
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
+from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import cut, joined, parts_of
@@ -157,10 +159,16 @@ class Pieces:
         if any(r is None or r > 1 for r in parameters):
             return None
         rows = {axis: piece for axis, piece in box.items() if axis != rank - 1}
-        if rank - 1 in box and not (node.op == "Softmax" and self._is_zero_outside(node.output, box, rank)):
-            whole = at.emit(node.op, [self.of(node.inputs[0], rows, depth), *node.inputs[1:]], **dict(node.attrs))
-            return cut(whole, rank - 1, *box[rank - 1], at)
-        return at.emit(node.op, [self.of(node.inputs[0], box, depth), *node.inputs[1:]], **dict(node.attrs))
+        if rank - 1 not in box:
+            return at.emit(node.op, [self.of(node.inputs[0], rows, depth), *node.inputs[1:]], **dict(node.attrs))
+        start, size = box[rank - 1]
+        width = (at.fact(node.output).shape or (0,))[-1]
+        runs = self._needed_columns(node.output, box, rank) if node.op == "Softmax" else [(0, width)]
+        columns = [self.of(node.inputs[0], {**rows, rank - 1: run}, depth) for run in runs]
+        whole = at.emit(node.op, [joined(columns, rank - 1, at), *node.inputs[1:]], **dict(node.attrs))
+        # What is asked for lies in one of the runs, behind those in front of it.
+        before = sum(max(0, min(start, first + count) - first) for first, count in runs)
+        return cut(whole, rank - 1, before, size, at)
 
     def _reduced(self, node: Node, box: Box, depth: int) -> str | None:
         """Sums and maxima over the last axis, without the columns that change nothing in any row of the box."""
@@ -169,11 +177,10 @@ class Pieces:
         if not axes or [int(a) % len(shape) for a in axes] != [last] or last in box:
             return None
         idle = self._idle(node, box)
-        needed = np.flatnonzero(~idle.all(axis=tuple(range(last))))
-        inner = dict(box)
-        if idle.shape[last] > 1 and len(needed):
-            inner[last] = (int(needed[0]), int(needed[-1] - needed[0] + 1))
-        return self._at.emit(node.op, [self.of(node.inputs[0], inner, depth), *node.inputs[1:]], **dict(node.attrs))
+        needed = np.asarray(~idle.all(axis=tuple(range(last))))
+        runs = _runs(needed) if idle.shape[last] > 1 and needed.any() else [(0, shape[last])]
+        columns = [self.of(node.inputs[0], {**box, last: run}, depth) for run in runs]
+        return self._at.emit(node.op, [joined(columns, last, self._at), *node.inputs[1:]], **dict(node.attrs))
 
     def _idle(self, node: Node, box: Box) -> np.ndarray:
         """Which entries of the rows of a box change nothing: zeros in a sum, what is masked next to what is not."""
@@ -183,11 +190,15 @@ class Pieces:
         masked = known.masked(mask_of(self._at.fact(node.output).dtype))
         return masked & known.quiet.any(-1, keepdims=True).all()
 
-    def _is_zero_outside(self, value: str, box: Box, rank: int) -> bool:
+    def _needed_columns(self, value: str, box: Box, rank: int) -> list[tuple[int, int]]:
+        """The columns of a Softmax that are asked for, and those that are not 0 in all rows of the box: a sink's."""
         zeros, width = _in_rows(self._knowledge.of(value).zeros, box), (self._at.fact(value).shape or (0,))[-1]
+        if zeros.shape[-1] == 1:
+            return [(0, width)]
         start, size = box[rank - 1]
-        outside = np.r_[0:start, start + size : width]
-        return zeros.shape[-1] > 1 and bool(zeros.take(outside, -1).all())
+        needed = np.asarray(~zeros.all(axis=tuple(range(rank - 1))))
+        needed[start : start + size] = True
+        return _runs(needed)
 
     def _view(self, node: Node, box: Box, depth: int) -> str | None:
         before, after = self._at.fact(node.inputs[0]).shape, self._at.fact(node.output).shape
@@ -204,8 +215,10 @@ class Pieces:
         return self._at.reshape(self.of(node.inputs[0], inner, depth), shape)
 
     def _of_columns(self, node: Node, value: str, box: Box, depth: int) -> str | None:
-        """A Slice or Split of other axes than those of the box."""
+        """A Slice or Split: of other axes than those of the box, or a Slice of columns next to one another."""
         rank = self._at.fact(value).rank or 0
+        if node.op == "Slice" and (whole := self._of_slice(node, box, rank, depth)) is not None:
+            return whole
         if node.op == "Split":
             axes: Sequence[int] | None = (int(node.attrs.get("axis", 0)),)
         else:
@@ -215,6 +228,25 @@ class Pieces:
         inner = self.of(node.inputs[0], box, depth)
         made = self._at.emit_many(node.op, [inner, *node.inputs[1:]], len(node.outputs), **dict(node.attrs))
         return made[node.outputs.index(value)]
+
+    def _of_slice(self, node: Node, box: Box, rank: int, depth: int) -> str | None:
+        """A piece along the one axis of a Slice is a piece of what it cuts."""
+        cuts, shape = cuts_of(node, rank, self._at), self._at.fact(node.inputs[0]).shape
+        if cuts is None or shape is None or len(cuts) != 1:
+            return None
+        ((axis, (first, last, step)),) = cuts.items()
+        if axis not in box or not isinstance(shape[axis], int):
+            return None
+        kept = kept_entries(shape[axis], first, last, step)
+        if kept is None or kept.step != 1:
+            return None
+        return self.of(node.inputs[0], {**box, axis: (kept.start + box[axis][0], box[axis][1])}, depth)
+
+
+def _runs(needed: np.ndarray) -> list[tuple[int, int]]:
+    """Where neighbours that are needed start, and how many there are."""
+    edges = np.flatnonzero(np.diff(np.r_[False, needed, False]))
+    return [(int(first), int(end - first)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _in_rows(entries: np.ndarray, box: Box) -> np.ndarray:

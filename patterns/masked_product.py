@@ -7,7 +7,8 @@
 
 The zeros are proven from the constants of the mask: a triangle multiplied onto the scores, minus infinity in front of
 the Softmax, a mixing weight with zeros. What is left of P for the user's rows is built from the user's tokens alone,
-so it runs once, and with it the user's rows of the whole layer.
+so it runs once, and with it the user's rows of the whole layer. A column of the Softmax that is cut off again, as that
+of an attention sink is, stays in the sums of the rows.
 """
 
 from __future__ import annotations

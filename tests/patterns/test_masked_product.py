@@ -236,6 +236,74 @@ def test_not_a_softmax(mask: str, why: str) -> None:
     assert attention(mask.replace("seen", "user_seen"), exact=False, inputs=inputs, **weights).times == 0, why
 
 
+SINKS = {
+    "behind": """
+        a = Add(s, m)
+        shape = Shape(s)
+        wide = Slice(shape, none, last)
+        size = Concat<axis = 0>(wide, one)
+        sink = Expand(logit, size)
+        z = Concat<axis = -1>(a, sink)
+        {stable}
+        w = Softmax<axis = -1>(d)
+        p = Slice(w, none, minus_one, last)""",
+    "in front": """
+        a = Add(s, m)
+        shape = Shape(s)
+        wide = Slice(shape, none, last)
+        size = Concat<axis = 0>(wide, one)
+        sink = Expand(logit, size)
+        z = Concat<axis = -1>(sink, a)
+        {stable}
+        w = Softmax<axis = -1>(d)
+        p = Slice(w, one, many, last)""",
+}
+"""A logit of its own in each row, whose weight nobody reads: what is left of the others does not sum to one."""
+NUMBERS = {"none": [0], "one": [1], "last": [2], "minus_one": [-1], "many": [2**31]}
+
+
+def with_sink(place: str, stable: str, mask: np.ndarray, logit: float = 0.5) -> Outcome:
+    text = SINKS[place].format(stable=stable)
+    numbers = {
+        name: np.array(entries, np.int64)
+        for name, entries in NUMBERS.items()
+        if f"{name}," in text or f"{name})" in text
+    }
+    return attention(text, exact=False, m=mask, logit=np.array([[[logit]]], F32), **numbers)
+
+
+@pytest.mark.parametrize("place", SINKS)
+@pytest.mark.parametrize(
+    "stable",
+    ["d = Identity(z)", "most = ReduceMax<axes = [2], keepdims = 1>(z)\n d = Sub(z, most)"],
+)
+@pytest.mark.parametrize("number", [-np.inf, -1e9])
+def test_attention_with_a_sink(place: str, stable: str, number: float) -> None:
+    outcome = with_sink(place, stable, minus(triangle(5), number))
+    assert outcome.times == 1
+    assert rows_at_each_candidate(outcome) - {5} == {2}
+    assert outcome.ops["Softmax"] == 2
+
+
+def test_rows_that_see_nothing_but_the_sink() -> None:
+    """Such a row is made of zeros; without the sink it would not be a number."""
+    mask = minus(triangle(5), -np.inf)
+    mask[0] = -np.inf
+    outcome = with_sink("behind", "d = Identity(z)", mask)
+    assert outcome.times >= 1
+
+
+@pytest.mark.parametrize("mask", [np.zeros((5, 5), F32), minus(triangle(5), -1e4)])
+def test_a_sink_cuts_nothing_off(mask: np.ndarray) -> None:
+    assert with_sink("behind", "d = Identity(z)", mask).times == 0
+
+
+def test_the_item_is_seen_where_only_the_sink_is_cut_off() -> None:
+    mask = np.zeros((5, 5), F32)
+    mask[:, 0] = -np.inf
+    assert with_sink("behind", "d = Identity(z)", mask).times == 0
+
+
 @pytest.mark.parametrize("number", [-1e4, -1e7])
 def test_not_a_mask_that_scores_could_outweigh(number: float) -> None:
     assert attention("a = Add(s, m) p = Softmax(a)", exact=False, m=minus(triangle(5), number)).times == 0
