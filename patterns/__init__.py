@@ -11,6 +11,7 @@ from mari_onnx.patterns.broadcast import Broadcast
 from mari_onnx.patterns.candidate_rows import CandidateRows
 from mari_onnx.patterns.chained_products import ChainedProducts
 from mari_onnx.patterns.chosen_columns import ChosenColumns
+from mari_onnx.patterns.concat_channels import ConcatChannels
 from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
@@ -156,6 +157,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatScaler(),
     ConcatLayernorm(),
     ConcatGroupnorm(),
+    ConcatChannels(),
     WeightedSum(),
     DotProduct(),
     DotSum(),

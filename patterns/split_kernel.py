@@ -1,10 +1,10 @@
-"""A convolution with one window along an axis on which user and item are joined is a sum over both::
+"""A convolution with one window along an axis on which user and item are joined, as channels are, is a sum over both::
 
     Conv( Concat(u, i; axis a), W )   ->   Conv(u, W_u) + Conv(i, W_i)
 
     conv([u, i], W) = conv(u, W_u) + conv(i, W_i)
 
-A filter as long as the sequence, and what slides over a border once.
+A filter as long as the sequence, and what slides over a border once; channels of a convolution that has no groups.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class SplitKernel(Rule[Parts]):
 
     def match(self, node: Node, at: Workspace) -> Parts | None:
         parts = mixed_parts(node.inputs[0], at)
-        if parts is None or parts.axis < 2:
+        if parts is None or parts.axis < 1:
             return None
+        if parts.axis == 1:
+            return parts if int(node.attrs.get("group", 1)) == 1 and at.is_weight(node.inputs[1]) else None
         window = window_of(node, parts, at)
         if window is None or window.kernel != window.size or window.reach != window.size:
             return None

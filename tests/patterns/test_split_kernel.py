@@ -20,6 +20,54 @@ def kernels(outcome: Outcome) -> list[tuple[object, object]]:
 
 
 @pytest.mark.parametrize("bias", ["", ", b"])
+@pytest.mark.parametrize(
+    "attrs", ["", "<pads = [1, 2]>", '<auto_pad = "SAME_UPPER">', "<strides = [2], dilations = [2], pads = [2, 2]>"]
+)
+def test_channels(attrs: str, bias: str) -> None:
+    """The border has zeros on both sides, and the bias is added once."""
+    outcome = apply(
+        RULE,
+        f"""score (float[B,2,7] user, float[B,1,7] item, float[B,3,7] user_more) => (float[B,4,N] y)
+            <float[4,6,3] w, float[4] b> {{
+            x = Concat<axis = 1>(user, item, user_more)
+            y = Conv{attrs}(x, w{bias})
+        }}""",
+    )
+    assert outcome.times == 1
+    channels = [(outcome.size_of(n.output[0])[0], outcome.size_of(n.input[1])[1]) for n in outcome.of("Conv")]
+    assert sorted((str(rows), width) for rows, width in channels) == [("1", 5), ("B", 1)]
+
+
+def test_channels_of_a_picture() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,2,4,5] user, float[B,1,4,5] item) => (float[B,4,3,3] y) <float[4,3,2,3] w> {
+            x = Concat<axis = 1>(user, item)
+            y = Conv(x, w)
+        }""",
+    )
+    assert outcome.times == 1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "call"),
+    [("w = Identity(weight)", "Conv<group = 2>(x, w)"), ("w = Tanh(weight)", "Conv(x, w)")],
+)
+def test_not_channels_in_groups_or_of_a_kernel_that_is_computed(kernel: str, call: str) -> None:
+    width = 2 if "group" in call else 4
+    outcome = apply(
+        RULE,
+        f"""score (float[B,3,2] user, float[B,1,2] item, float[4,{width},1] weight) => (float[B,4,2] y) {{
+            x = Concat<axis = 1>(user, item)
+            {kernel}
+            y = {call}
+        }}""",
+        exact=False,
+    )
+    assert outcome.times == 0
+
+
+@pytest.mark.parametrize("bias", ["", ", b"])
 def test_a_filter_as_long_as_the_sequence(bias: str) -> None:
     outcome = apply(
         RULE,
