@@ -91,12 +91,14 @@ class Setting:
         opset: Version of ai.onnx.
         symbols: `one` name for all batch dimensions, as PyTorch writes, or `own` ones, as TensorFlow does.
         lengths: Other sizes of the inputs: `known`, open by one name for each size (`named`), or open by `own` names.
+        names: What names of values look like, given what makes them and their number.
     """
 
     batch: int | None
     opset: int
     symbols: str
     lengths: str = "known"
+    names: str = "{}_{}"
 
 
 Draw = Callable[[int], int]
@@ -114,6 +116,8 @@ class Builder:
     inputs: list[Input] = field(default_factory=list)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[TensorProto] = field(default_factory=list)
+    shared: list[Value] = field(default_factory=list)
+    """Weights that several nodes may read."""
     breaks_at_one: bool = False
     """Some node of the original does something else where there is one candidate only (Squeeze without axes)."""
     _count: int = 0
@@ -144,7 +148,7 @@ class Builder:
 
     def name(self, hint: str) -> str:
         self._count += 1
-        return f"{hint}_{self._count}"
+        return self.setting.names.format(hint, self._count)
 
     def constant(self, array: np.ndarray, hint: str = "w") -> str:
         name = self.name(hint)
@@ -155,10 +159,15 @@ class Builder:
         return self.constant(np.array(entries, np.int64), "c")
 
     def weight(self, shape: Sequence[Size | int]) -> Value:
-        """A constant of small integers; one that varies along the candidates where the batch is fixed."""
+        """A constant of small integers, new or read before; varies along the candidates where the batch is fixed."""
         sizes = tuple(s if isinstance(s, Size) else Size(s) for s in shape)
+        known = [w for w in self.shared if w.shape == sizes]
+        if known and self.chance(4):
+            return self.pick(known)
         numbers = self.rng.integers(-2, 3, [s.at(self.setting.batch or 1) for s in sizes])
-        return Value(self.constant(numbers.astype(np.float32)), sizes, bound=2.0)
+        made = Value(self.constant(numbers.astype(np.float32)), sizes, bound=2.0)
+        self.shared.append(made)
+        return made
 
     def raw(self, op: str, inputs: Sequence[str], outputs: int = 1, **attrs: Any) -> list[str]:
         names = [self.name(op.lower()) for _ in range(outputs)]
@@ -305,14 +314,21 @@ def add_input(builder: Builder, shape: Sequence[Size], kind: str, user: bool, co
 def finished(builder: Builder, outputs: Sequence[Value]) -> Generated:
     """The model with the given values as outputs."""
     setting = builder.setting
+    # Converters of long ago list weights among the inputs.
+    listed = [w for w in builder.weights if not builder.chance(3)] if builder.chance(8) else []
     graph = helper.make_graph(
         builder.nodes,
         "generated",
-        [_declared(i, setting) for i in builder.inputs],
+        [
+            *(_declared(i, setting) for i in builder.inputs),
+            *(helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in listed),
+        ],
         [helper.make_tensor_value_info(v.name, DTYPES[v.kind], [None] * v.rank) for v in outputs],
         builder.weights,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", setting.opset)], ir_version=8)
+    least = 12 if any(node.op_type in ("Einsum", "GatherND") for node in builder.nodes) else 0
+    opset = helper.make_opsetid("", max(setting.opset, least))
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     exact = all(v.exact for v in outputs)
     return Generated(model, tuple(builder.inputs), setting, exact, builder.breaks_at_one)
 

@@ -2,29 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from tests.soundness.blocks import Block
+from tests.soundness.field_blocks import (
+    FIELDS,
+    dots,
+    entries,
+    listed_pairs,
+    lookup_in_each_row,
+    made_matrix,
+    other_precision,
+    outer_layer,
+    stacked_dots,
+    stacked_ids,
+)
 from tests.soundness.generate import B, Builder, Draw, Generated, Setting, Size, Value, add_input, finished
 from tests.soundness.layout_blocks import FAMILIES
 from tests.soundness.loop_blocks import LOOPS
+from tests.soundness.position_blocks import (
+    POSITIONS,
+    extremes,
+    picked_late,
+    retention,
+    steps,
+    windows,
+    written_softmax,
+)
 from tests.soundness.ranker_blocks import RANKERS
-from tests.soundness.tower_blocks import TOWERS
+from tests.soundness.tower_blocks import TOWERS, tower
 
-OPSETS = (12, 13, 17, 18, 21)
+OPSETS = (11, 12, 13, 17, 18, 20, 21)
+NAMES = ("{}_{}", "{}_{}", "/net/{}_{}/out:0", "{1} {0}.ü,*[0]")
+
+MEETING: dict[str, list[Block]] = {
+    "concat-extreme": [extremes],
+    "concat-lookup": [stacked_ids],
+    "concat-windows": [windows],
+    "continued-recurrence": [steps],
+    "divided-mixing": [retention],
+    "dot-sum": [dots, stacked_dots],
+    "early-pick": [picked_late],
+    "joined-entries": [entries],
+    "made-matrix": [made_matrix],
+    "outer-layer": [outer_layer],
+    "padded-conv": [windows],
+    "shared-rows": [lookup_in_each_row],
+    "spelled-softmax": [written_softmax],
+    "split-kernel": [windows],
+    "split-product": [other_precision],
+    "tower-parts": [tower],
+    "user-pairs": [listed_pairs],
+}
+"""Building blocks that certain rules are for."""
 
 
-def random_model(draw: Draw) -> Generated:
-    """A model of 5 to 40 nodes with user and item inputs."""
+def random_model(draw: Draw, likely: Sequence[Block] = ()) -> Generated:
+    """A model of 5 to 40 nodes with user and item inputs.
+
+    Args:
+        draw: Decides everything.
+        likely: Building blocks of which some occur.
+    """
     batch = (None, None, 2, 3, 4)[draw(5)]
     # Behind a fixed number of rows, a length that all inputs share might be the number of candidates as well.
     lengths = ("known", "known", "named" if batch is None else "own", "own")[draw(4)]
-    setting = Setting(batch, OPSETS[draw(len(OPSETS))], ("one", "own")[draw(2)], lengths)
+    setting = Setting(batch, OPSETS[draw(len(OPSETS))], ("one", "own")[draw(2)], lengths, NAMES[draw(4)])
     builder = Builder(draw, setting, np.random.default_rng(draw(1000)))
     _add_inputs(builder)
     wanted = 5 + draw(30)
     families = builder.pick(
-        [FAMILIES, [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS, TOWERS], [RANKERS, RANKERS, TOWERS, FAMILIES[0]]]
+        [
+            FAMILIES,
+            [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS, TOWERS],
+            [RANKERS, RANKERS, TOWERS, FAMILIES[0]],
+            [FIELDS, FIELDS, POSITIONS, POSITIONS, RANKERS, FAMILIES[0]],
+        ]
     )
+    for block in [builder.pick(likely) for _ in likely[:1] * (1 + draw(2))]:
+        block(builder)
     for _ in range(3 * wanted):
         if len(builder.nodes) >= wanted:
             break
@@ -48,9 +106,11 @@ def _outputs(builder: Builder) -> list[Value]:
 
 def _add_inputs(builder: Builder) -> None:
     """Several of each side; the widths are few, so that sizes coincide, with the number of candidates as well."""
+    # A size that is not declared may be 1, and then broadcasts.
+    least = 2 if builder.setting.lengths == "known" else 1
     for user in (True, False):
         for _ in range(1 + builder.below(3)):
-            width, steps = Size(2 + builder.below(3)), Size(2 + builder.below(2))
+            width, steps = Size(least + builder.below(3)), Size(least + builder.below(2))
             kind = builder.pick(["float", "float", "int"])
             shapes = [[B, width], [B, width], [B, steps, width], [B], [B, steps]]
             # Where sizes are open, the candidates come first, or nobody could tell which they are.

@@ -8,17 +8,11 @@ import numpy as np
 
 from tests.soundness.blocks import Block
 from tests.soundness.generate import ONE, B, Builder, Size, Value
+from tests.soundness.parts import row_of
 
 WIDTH = 4
 """Of every token."""
 HEADS = 2
-
-
-def _side(b: Builder, user: bool) -> Value | None:
-    """A row of floats of one side, of rank 2."""
-    rows = [i.value for i in b.inputs if i.user == user and i.columns is None]
-    fitting = [v for v in rows if v.kind == "float" and v.rank == 2 and v.shape[0] == B and not v.shape[1].wide]
-    return b.pick(fitting) if fitting else None
 
 
 def named(name: str, *shape: Size, bound: float = 50.0) -> Value:
@@ -30,7 +24,7 @@ def _linear(b: Builder, value: Value, width: int) -> str:
 
 
 def _tokens_of(b: Builder, user: bool, count: int) -> str | None:
-    row = _side(b, user)
+    row = row_of(b, user)
     if row is None:
         return None
     flat = b.raw("Tanh", [_linear(b, row, count * WIDTH)])[0]
@@ -184,7 +178,7 @@ def pairs(b: Builder) -> None:
 
 
 def experts(b: Builder) -> None:
-    sides = [_side(b, user) for user in (True, False)]
+    sides = [row_of(b, user) for user in (True, False)]
     if None in sides:
         return
     rows = [v for v in sides if v is not None]
@@ -275,7 +269,7 @@ def added_twice(b: Builder) -> None:
 
 def wide_norm(b: Builder) -> None:
     """A normalization over columns of both sides, some of them far from zero."""
-    sides = [_side(b, user) for user in (True, False)]
+    sides = [row_of(b, user) for user in (True, False)]
     if None in sides or b.setting.opset < 17:
         return
     rows = [v for v in sides if v is not None]
@@ -291,7 +285,7 @@ def wide_norm(b: Builder) -> None:
 def asked_of_tokens(b: Builder) -> None:
     """A row of one side, repeated for each token of the other, layers on it, and both put together."""
     side, count = b.chance(), 2 + b.below(3)
-    row, tokens_ = _side(b, side), _tokens_of(b, not side, count)
+    row, tokens_ = row_of(b, side), _tokens_of(b, not side, count)
     if row is None or tokens_ is None:
         return
     once = b.raw("Reshape", [b.raw("Tanh", [_linear(b, row, WIDTH)])[0], b.integers(0, 1, WIDTH)])[0]
@@ -315,7 +309,7 @@ def asked_of_tokens(b: Builder) -> None:
 
 def _features(b: Builder) -> tuple[str, int] | None:
     """Columns of both sides next to each other, and how many there are."""
-    sides = [_side(b, True), _side(b, False)]
+    sides = [row_of(b, True), row_of(b, False)]
     rows = [side for side in sides if side is not None]
     if len(rows) < len(sides):
         return None
