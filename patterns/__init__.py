@@ -24,6 +24,7 @@ from mari_onnx.patterns.concat_layout import ConcatLayout
 from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_order import ConcatOrder
+from mari_onnx.patterns.concat_pad import ConcatPad
 from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
@@ -148,6 +149,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatElementwise(),
     ConcatLayout(),
     ConcatExpand(),
+    ConcatPad(),
     ConcatRowwise(),
     ConcatReduce(),
     ConcatExtreme(),
