@@ -48,11 +48,25 @@ class Replacement:
 
     def squeezed(self, value: str, axes: Sequence[int]) -> str:
         """A value without some axes of size 1."""
+        return self._with_numbers("Squeeze", value, "axes", axes)
+
+    def unsqueezed(self, value: str, axes: Sequence[int]) -> str:
+        """A value with some more axes of size 1."""
+        return self._with_numbers("Unsqueeze", value, "axes", axes)
+
+    def split(self, value: str, axis: int, sizes: Sequence[int]) -> list[str]:
+        """All of a value in pieces of these sizes."""
+        names = [self._graph.unique_name(f"{self._node.output}/split") for _ in sizes]
+        given = [value, self.integers(sizes)] if self._graph.opset >= 13 else [value]
+        attrs = {"axis": axis} if self._graph.opset >= 13 else {"axis": axis, "split": list(sizes)}
+        self._nodes.append(Node("Split", tuple(given), tuple(names), attrs, name=names[0]))
+        return names
+
+    def _with_numbers(self, op: str, value: str, name: str, numbers: Sequence[int]) -> str:
+        """The output of an operator that reads numbers as an input since operator set 13, as an attribute before."""
         if self._graph.opset >= 13:
-            return self.call("Squeeze", [value, self.integers(axes)])
-        name = self._graph.unique_name(f"{self._node.output}/squeeze")
-        self._nodes.append(Node("Squeeze", (value,), (name,), {"axes": list(axes)}, name=name))
-        return name
+            return self.call(op, [value, self.integers(numbers)])
+        return self.call(op, [value], **{name: list(numbers)})
 
     def ended(self, op: str, inputs: Sequence[str], attrs: dict[str, Any]) -> list[Node]:
         """All nodes, with a last one that makes what the node made."""
