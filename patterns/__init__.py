@@ -53,6 +53,7 @@ from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.lookup_layout import LookupLayout
 from mari_onnx.patterns.made_matrix import MadeMatrix
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
@@ -173,6 +174,7 @@ RULES: tuple[Rule[Any], ...] = (
     SharedRows(),
     FlatLookup(),
     LateLookup(),
+    LookupLayout(),
     CandidateRows(),
     BatchedMatMul(),
     EinsumRepeat(),

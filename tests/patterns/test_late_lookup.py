@@ -78,3 +78,16 @@ def test_where_the_user_has_fewer_rows_than_candidates_choose(rows: int, kept: b
     )
     workspace = at_work(model, sides_of(model))
     assert (RULE in {a.rule for a in rewrite(workspace, RULES, CostModel()).applied}) == kept
+
+
+@pytest.mark.parametrize(
+    ("axis", "times"),
+    [(0, 1), (1, 1), (-2, 1), (2, 0), (-1, 0)],
+)
+@pytest.mark.parametrize("node", ["f = Relu(g)", "f = MatMul(g, v)", "f = Mul(g, s)"])
+def test_what_is_looked_up_along_any_axis_but_the_last(node: str, axis: int, times: int) -> None:
+    text = f"""score (float[{IDS},{IDS},{IDS}] given, int64[B,{IDS}] item_i) => (float[N] y)
+        <float[{IDS},2] v, float[{IDS}] s> {{
+            g = Gather<axis = {axis}>(given, item_i) {node} minus = Constant<value_ints = [-1]>() y = Reshape(f, minus)
+        }}"""
+    assert apply(RULE, text).times == times
