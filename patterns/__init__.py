@@ -73,6 +73,7 @@ from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
 from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.rejoined import Rejoined
+from mari_onnx.patterns.repeated_windows import RepeatedWindows
 from mari_onnx.patterns.residual_product import ResidualProduct
 from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
@@ -84,6 +85,7 @@ from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
 from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
+from mari_onnx.patterns.split_channels import SplitChannels
 from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
@@ -156,6 +158,8 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExtreme(),
     ConcatWindows(),
     SplitKernel(),
+    SplitChannels(),
+    RepeatedWindows(),
     ContinuedRecurrence(),
     ConcatScaler(),
     ConcatLayernorm(),
