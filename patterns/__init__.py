@@ -12,6 +12,7 @@ from mari_onnx.patterns.candidate_rows import CandidateRows
 from mari_onnx.patterns.chained_products import ChainedProducts
 from mari_onnx.patterns.chosen_columns import ChosenColumns
 from mari_onnx.patterns.concat_channels import ConcatChannels
+from mari_onnx.patterns.concat_cumsum import ConcatCumsum
 from mari_onnx.patterns.concat_einsum import ConcatEinsum
 from mari_onnx.patterns.concat_elementwise import ConcatElementwise
 from mari_onnx.patterns.concat_exchange import ConcatExchange
@@ -37,6 +38,7 @@ from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.early_pick import EarlyPick
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
+from mari_onnx.patterns.einsum_mixing import EinsumMixing
 from mari_onnx.patterns.einsum_product import EinsumProduct
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
 from mari_onnx.patterns.exact_casts import ExactCasts
@@ -125,6 +127,7 @@ RULES: tuple[Rule[Any], ...] = (
     MadeMatrix(),
     EinsumProduct(),
     EinsumMatMul(),
+    EinsumMixing(),
     ThinProduct(),
     ConcatEinsum(),
     Experts(),
@@ -155,6 +158,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatPad(),
     ConcatRowwise(),
     ConcatReduce(),
+    ConcatCumsum(),
     ConcatExtreme(),
     ConcatWindows(),
     SplitKernel(),

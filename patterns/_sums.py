@@ -77,6 +77,13 @@ def row_sums(value: str, at: Workspace) -> str:
     return at.emit("ReduceSum", [value, at.weight(np.array([-1], np.int64))], keepdims=0)
 
 
+def total_along(value: str, axis: int, at: Workspace) -> str:
+    """The entries along an axis added up, which keeps one entry."""
+    if at.opset < 13:
+        return at.emit("ReduceSum", [value], axes=[axis], keepdims=1)
+    return at.emit("ReduceSum", [value, at.weight(np.array([axis], np.int64))], keepdims=1)
+
+
 def added(largest: str, others: Sequence[str], at: Workspace) -> str:
     """A value with others added to it, the smallest of those first."""
     if not others:
