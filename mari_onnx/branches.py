@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import onnx
 
 from mari_onnx.analysis import Analysis
-from mari_onnx.ir.captures import reading_instead
+from mari_onnx.inlining import inlined
 from mari_onnx.ir.graph import Graph, Node, Weight
-from mari_onnx.ir.proto import read_nodes, read_weight
 from mari_onnx.normalise import rebuilt
 
 
@@ -44,22 +41,8 @@ def _branch(node: Node, analysis: Analysis) -> onnx.GraphProto | None:
 
 def _inlined(graph: Graph, node: Node, branch: onnx.GraphProto, weights: dict[str, Weight]) -> list[Node]:
     """The nodes of a branch with names of their own, and its results under the names of the If's."""
-    names: dict[str, str] = {}
-    for tensor in branch.initializer:
-        names[tensor.name] = graph.unique_name(f"{node.name}/{tensor.name}")
-        weights[names[tensor.name]] = read_weight(tensor, None)
-    inner = read_nodes(branch)
-    for value in (v for n in inner for v in n.outputs if v):
-        names[value] = graph.unique_name(f"{node.name}/{value}")
-    nodes = [_renamed(n, node, names) for n in inner]
-    for result, outer in zip(branch.output, node.outputs, strict=True):
+    nodes, results = inlined(graph, node, branch, {}, weights)
+    for source, outer in zip(results, node.outputs, strict=True):
         if outer:
-            source = names.get(result.name, result.name)
             nodes.append(Node("Identity", (source,), (outer,), name=f"{outer}/taken", rule="branch"))
     return nodes
-
-
-def _renamed(inner: Node, outer: Node, names: dict[str, str]) -> Node:
-    inner = reading_instead(inner, names)
-    outputs = tuple(names.get(v, v) for v in inner.outputs)
-    return replace(inner, outputs=outputs, name=f"{outer.name}/{inner.name or outputs[0]}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 
+from mari_onnx.inlining import inlined
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.normalise import rebuilt
 
@@ -61,6 +63,12 @@ class Replacement:
         attrs = {"axis": axis} if self._graph.opset >= 13 else {"axis": axis, "split": list(sizes)}
         self._nodes.append(Node("Split", tuple(given), tuple(names), attrs, name=names[0]))
         return names
+
+    def inlined(self, body: onnx.GraphProto, given: Mapping[str, str]) -> list[str]:
+        """What the outputs of a body are, whose nodes become nodes of the graph; its inputs are given by name."""
+        nodes, results = inlined(self._graph, self._node, body, given, self._weights)
+        self._nodes += nodes
+        return results
 
     def _with_numbers(self, op: str, value: str, name: str, numbers: Sequence[int]) -> str:
         """The output of an operator that reads numbers as an input since operator set 13, as an attribute before."""

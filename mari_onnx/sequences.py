@@ -5,11 +5,14 @@
     ConcatFromSequence( SequenceConstruct(a, b) )   ->   Concat(a, b)
     SequenceAt( SequenceInsert(s, a), -1 )          ->   a
     SplitToSequence(x)                              ->   SequenceConstruct( Split(x) )
+    SequenceMap( SequenceConstruct(a, b); f )       ->   SequenceConstruct( f(a), f(b) )
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+import onnx
 
 from mari_onnx.analysis import Analysis
 from mari_onnx.ir.graph import Graph, Node
@@ -36,7 +39,9 @@ def plain_sequences(graph: Graph, analysis: Analysis) -> Graph:
 
     def plain(made: Replacement, node: Node) -> list[Node]:
         if node.kind == "SplitToSequence":
-            return _split(made, node, graph, analysis)
+            return _split(made, node, analysis)
+        if node.kind == "SequenceMap":
+            return _mapped(made, node, lists, analysis)
         parts = lists.get(node.inputs[0]) if node.inputs else None
         return [] if parts is None else _read(made, node, parts, analysis)
 
@@ -82,7 +87,7 @@ def _read(made: Replacement, node: Node, parts: tuple[str, ...], analysis: Analy
     return made.ended("Concat", parts, {"axis": axis})
 
 
-def _split(made: Replacement, node: Node, graph: Graph, analysis: Analysis) -> list[Node]:
+def _split(made: Replacement, node: Node, analysis: Analysis) -> list[Node]:
     """A Split, and a sequence of what it makes."""
     shape, axis = analysis.facts[node.inputs[0]].shape, int(node.attrs.get("axis", 0))
     total = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
@@ -95,6 +100,25 @@ def _split(made: Replacement, node: Node, graph: Graph, analysis: Analysis) -> l
     if not node.has_input(1) and not node.attrs.get("keepdims", 1):
         parts = [made.squeezed(part, [axis]) for part in parts]
     return made.ended("SequenceConstruct", parts, {})
+
+
+def _mapped(made: Replacement, node: Node, lists: Lists, analysis: Analysis) -> list[Node]:
+    """The body once for each part; a tensor beside them is the same for all."""
+    body, parts = node.attrs["body"], lists.get(node.inputs[0], ())
+    if not 0 < len(parts) <= MOST_PARTS or len(node.outputs) != 1:
+        return []
+    if not isinstance(body, onnx.AttributeProto) or body.g.sparse_initializer:
+        return []
+    given = []
+    for value in node.inputs:
+        if value not in lists and not analysis.facts[value].dtype:
+            return []  # it may be a sequence, too
+        given.append(lists.get(value, (value,) * len(parts)))
+    if any(len(each) != len(parts) for each in given):
+        return []
+    names = [i.name for i in body.g.input]
+    results = [made.inlined(body.g, dict(zip(names, row, strict=True)))[0] for row in zip(*given, strict=True)]
+    return made.ended("SequenceConstruct", results, {})
 
 
 def _sizes(node: Node, total: int, analysis: Analysis) -> list[int] | None:

@@ -41,3 +41,17 @@ def test_a_subgraph_that_makes_a_name_like_new_ones(inner: str, captured: str, s
         m = Mul(o, i) y = Add(m, h)
     }}""")
     assert_right(model)
+
+
+def test_branches_whose_nodes_go_by_the_same_name() -> None:
+    """Constants are folded all in one run, and ONNX Runtime loads no graph with two nodes of one name."""
+    branch = """If(c) <
+        then_branch = t () => (float[?,?] r) { [k] k = Shape(w) [f] f = Cast<to = 1>(k) [n] r = Mul(x, f) },
+        else_branch = e () => (float[?,?] q) { q = Identity(x) }
+    >"""
+    model = parse(f"""g (float[B,2] u, float[B,2] i) => (float[B,2] y)
+        <int64 one = {{1}}, int64 two = {{2}}, float[2] w = {{1.0, 1.0}}> {{
+        x = Add(u, i) {ALWAYS} first = {branch} second = {branch} y = Sub(first, second)
+    }}""")
+    assert "Cast" not in {getattr(node, "op", "") for node in analyze(model).network}
+    assert_right(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 
 from mari_onnx.analysis import Side
@@ -9,13 +10,17 @@ from mari_onnx.ir.graph import Node
 from tests.analysis.support import analyze, assert_right, parse
 
 SEQUENCES = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt"})
-SEQUENCES |= {"SequenceLength", "ConcatFromSequence", "SplitToSequence"}
+SEQUENCES |= {"SequenceLength", "ConcatFromSequence", "SplitToSequence", "SequenceMap"}
+
+
+def model_of(text: str, opset: int = 17, output: str = "float[B,N] y", weights: str = "") -> onnx.ModelProto:
+    header = f"<int64 zero = {{0}}, int64 one = {{1}}, int64 last = {{-1}}{weights}>"
+    return parse(f"g (float[B,4] u, float[B,4] i) => ({output}) {header} {{ {text} }}", opset=opset)
 
 
 def left(text: str, *, opset: int = 17, output: str = "float[B,N] y", weights: str = "") -> list[str]:
     """The operators on sequences that are left of a model over ``u [B, 4]`` and ``i [B, 4]``, which comes out right."""
-    header = f"<int64 zero = {{0}}, int64 one = {{1}}, int64 last = {{-1}}{weights}>"
-    model = parse(f"g (float[B,4] u, float[B,4] i) => ({output}) {header} {{ {text} }}", opset=opset)
+    model = model_of(text, opset, output, weights)
     assert_right(model)
     return [n.op for n in analyze(model).network if isinstance(n, Node) and n.op in SEQUENCES]
 
@@ -74,6 +79,29 @@ def test_features_that_are_stacked_by_name() -> None:
             else_branch = e () => (float[?,?] q) { q = ConcatFromSequence<axis = 1>(s) }
         >"""
     )
+
+
+MAPPED = """x = Add(u, i) s = SequenceConstruct(u, x, i) m = SequenceMap{inputs} <
+    body = f ({body}) => (float[?,?] r) {{ n = Shape(p) k = Size(n) [l] l = CastLike(one, k) c = Equal(k, l) q = If(c) <
+        then_branch = t () => (float[?,?] a) {{ a = Neg(p) }}, else_branch = e () => (float[?,?] b) {{ b = Abs(p) }}
+    > {last} }}
+> y = ConcatFromSequence<axis = 1>(m)"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "body", "last"),
+    [
+        ("(s)", "float[?,?] p", "r = Mul(q, q)"),
+        ("(s, s)", "float[?,?] p, float[?,?] o", "r = Mul(q, o)"),
+        ("(s, i)", "float[?,?] p, float[?,?] o", "r = Mul(q, o)"),
+        ("(s)", "float[?,?] p", "r = Mul(q, u)"),
+    ],
+)
+def test_parts_that_are_worked_on_one_by_one(inputs: str, body: str, last: str) -> None:
+    """torch.hstack makes at least vectors of its parts first, in a body that asks for their rank."""
+    text = MAPPED.format(inputs=inputs, body=body, last=last)
+    assert not left(text)
+    assert "If" not in {n.op for n in analyze(model_of(text)).network if isinstance(n, Node)}
 
 
 def test_a_value_that_went_is_known_by_its_name() -> None:
