@@ -87,7 +87,6 @@ from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
 from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
-from mari_onnx.patterns.split_channels import SplitChannels
 from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
@@ -162,7 +161,6 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExtreme(),
     ConcatWindows(),
     SplitKernel(),
-    SplitChannels(),
     RepeatedWindows(),
     ContinuedRecurrence(),
     ConcatScaler(),

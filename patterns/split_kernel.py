@@ -27,8 +27,8 @@ class SplitKernel(Rule[Parts]):
     ops = frozenset({"Conv"})
 
     def match(self, node: Node, at: Workspace) -> Parts | None:
-        parts = mixed_parts(node.inputs[0], at)
-        if parts is None or parts.axis < 1:
+        parts, candidates = mixed_parts(node.inputs[0], at), at.fact(node.output).axis
+        if parts is None or parts.axis < 1 or candidates is None or candidates.index != 0:
             return None
         if parts.axis == 1:
             return parts if int(node.attrs.get("group", 1)) == 1 and at.is_weight(node.inputs[1]) else None

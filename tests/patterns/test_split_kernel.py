@@ -21,7 +21,14 @@ def kernels(outcome: Outcome) -> list[tuple[object, object]]:
 
 @pytest.mark.parametrize("bias", ["", ", b"])
 @pytest.mark.parametrize(
-    "attrs", ["", "<pads = [1, 2]>", '<auto_pad = "SAME_UPPER">', "<strides = [2], dilations = [2], pads = [2, 2]>"]
+    "attrs",
+    [
+        "",
+        "<pads = [1, 2]>",
+        '<auto_pad = "SAME_UPPER">',
+        '<auto_pad = "VALID", kernel_shape = [3]>',
+        "<strides = [2], dilations = [2], pads = [2, 2]>",
+    ],
 )
 def test_channels(attrs: str, bias: str) -> None:
     """The border has zeros on both sides, and the bias is added once."""
@@ -63,6 +70,17 @@ def test_not_channels_in_groups_or_of_a_kernel_that_is_computed(kernel: str, cal
             y = {call}
         }}""",
         exact=False,
+    )
+    assert outcome.times == 0
+
+
+def test_not_where_windows_slide_over_candidates() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[1,2,B] user, float[1,1,B] item) => (float[1,4,T] y) <float[4,3,1] w> {
+            x = Concat<axis = 1>(user, item)
+            y = Conv(x, w)
+        }""",
     )
     assert outcome.times == 0
 

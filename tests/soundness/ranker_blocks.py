@@ -53,7 +53,7 @@ def some_tokens(b: Builder) -> Value | None:
 def tokens_and_row(b: Builder) -> tuple[str, int, str] | None:
     """A few tokens of one side, how many, and a row of the other, or of the same."""
     user, count = b.chance(), 1 + b.below(3)
-    tokens, row = _tokens_of(b, user, count), _side(b, user if b.chance(6) else not user)
+    tokens, row = _tokens_of(b, user, count), row_of(b, user if b.chance(6) else not user)
     return None if tokens is None or row is None else (tokens, count, _linear(b, row, WIDTH))
 
 
