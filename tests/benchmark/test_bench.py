@@ -93,7 +93,7 @@ def test_a_fixed_batch():
     meta = next(m for m in catalog.exported() if m.name == "fixed_batch_dnn_dyn")
     report = mari_onnx.bench(meta.path, None, list(meta.user_inputs), **SHORT)
     assert {one.candidates for one in report.measured} == {meta.fixed_batch}
-    assert report.notes == (f"the original has a fixed batch of {meta.fixed_batch}, so only that one was run",)
+    assert f"the original has a fixed batch of {meta.fixed_batch}, so only that one was run" in report.notes
 
 
 def test_weights_in_files(tmp_path):
