@@ -14,7 +14,7 @@ from mari_onnx.rewrite.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedRows:
+class EndToEnd:
     """The parts of a Concat.
 
     Attributes:
@@ -34,7 +34,7 @@ class JoinedRows:
     @property
     def bounds(self) -> list[Dim]:
         """Where parts begin and end, from 0 to the total."""
-        return [0, *map(simplified, accumulate(self.sizes))]
+        return _places(self.sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class WholeParts:
     axis: int
 
 
-def joined_rows(value: str, at: Workspace) -> JoinedRows | None:
+def joined_rows(value: str, at: Workspace) -> EndToEnd | None:
     """The parts of a value, where it is a Concat; those of a part that is one along the same axis in its place."""
     node = at.graph.producer(value)
     rank = at.fact(value).rank
@@ -64,7 +64,7 @@ def joined_rows(value: str, at: Workspace) -> JoinedRows | None:
         else:
             values.append(part)
             sizes.append(shape[axis])
-    return JoinedRows(tuple(values), axis, tuple(sizes))
+    return EndToEnd(tuple(values), axis, tuple(sizes))
 
 
 def whole_parts(node: Node, at: Workspace) -> WholeParts | None:
@@ -86,13 +86,13 @@ def leading_parts(value: str, at: Workspace) -> Parts | None:
     return Parts(rows.values[: len(known)], rows.axis, tuple(known), rank) if known else None
 
 
-def _between(rows: JoinedRows, start: Dim, end: Dim) -> tuple[str, ...]:
+def _between(rows: EndToEnd, start: Dim, end: Dim) -> tuple[str, ...]:
     """The parts between two borders; none where one of these is inside a part, or where nothing is between them."""
     first, last = (next((i for i, b in enumerate(rows.bounds) if same(b, place)), None) for place in (start, end))
     return () if first is None or last is None else rows.values[first:last]
 
 
-def _sliced(node: Node, rows: JoinedRows, at: Workspace) -> list[tuple[Dim, Dim]]:
+def _sliced(node: Node, rows: EndToEnd, at: Workspace) -> list[tuple[Dim, Dim]]:
     contents = [at.fact(v).content if v else None for v in node.inputs[1:]]
     starts, ends, *rest = [None if c is None else c.items for c in contents]
     rank = at.fact(node.inputs[0]).rank or 0
@@ -106,7 +106,7 @@ def _sliced(node: Node, rows: JoinedRows, at: Workspace) -> list[tuple[Dim, Dim]
     return [] if found is None else [found]
 
 
-def _split(node: Node, rows: JoinedRows, at: Workspace) -> list[tuple[Dim, Dim]]:
+def _split(node: Node, rows: EndToEnd, at: Workspace) -> list[tuple[Dim, Dim]]:
     rank = at.fact(node.inputs[0]).rank or 0
     shapes = [at.fact(v).shape if v else None for v in node.outputs]
     sizes = [s[rows.axis] for s in shapes if s is not None]

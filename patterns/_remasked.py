@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from mari_onnx.analysis.facts import CandidateAxis
 from mari_onnx.ir.dims import CANDIDATES, Dim
 from mari_onnx.patterns._entries import HALF_MASK, MAX_ENTRIES, NUMBER, PLAIN, Entries
 from mari_onnx.patterns._gates import Gate
@@ -142,7 +141,7 @@ class Plans:
         gate, mask = self._at.fact(self._proof.gate.value), self._at.fact(value)
         shape: list[Dim] = [1] * (mask.rank or 0)
         if gate.axis is not None and mask.axis is not None:
-            if not _is_whole(gate.axis) or not _is_whole(mask.axis) or mask.axis.index == len(shape) - 1:
+            if not gate.axis.is_whole or not mask.axis.is_whole or mask.axis.index == len(shape) - 1:
                 return None
             shape[mask.axis.index] = CANDIDATES
         if not shape:
@@ -181,7 +180,3 @@ class Plans:
                 known = self._table(part.value, dead=True).quiet
                 quiet |= known.all(axis=tuple(range(known.ndim - 2)))
         return finite & (quiet | nothing)
-
-
-def _is_whole(axis: CandidateAxis) -> bool:
-    return axis.is_whole

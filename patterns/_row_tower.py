@@ -11,7 +11,7 @@ from mari_onnx.analysis.transfer import SIZING
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, may_be_zero, mentions_candidates, product, quotient, same
 from mari_onnx.patterns._alike import Rows, rows_alike
-from mari_onnx.patterns._end_to_end import JoinedRows, joined_rows
+from mari_onnx.patterns._end_to_end import EndToEnd, joined_rows
 from mari_onnx.patterns._row_alone import LAYERS, treats_rows_alone
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -153,7 +153,7 @@ def _enters_joined(value: str, fact: Fact, tower: RowTower, at: Workspace) -> bo
     return True
 
 
-def _is_part(value: str, rows: JoinedRows, at: Workspace) -> bool:
+def _is_part(value: str, rows: EndToEnd, at: Workspace) -> bool:
     """Whether something is known of a part, and it has candidates along no other axis."""
     fact = at.fact(value)
     return not fact.opaque and fact.shape is not None and (fact.axis is None or fact.axis.index == rows.axis)
