@@ -12,6 +12,7 @@ from __future__ import annotations
 from mari_onnx.analysis import Analysis
 from mari_onnx.ir.dims import product, same
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.ir.orders import order_of
 from mari_onnx.positions import first_number, positions, sizes, tuples
 from mari_onnx.replacement import Replacement, with_replacements
 
@@ -76,11 +77,11 @@ def _in_place(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -
 
     # Axes of the data are named by their numbers, those of the index by numbers below zero.
     chosen = range(-index, 0)
-    front = moved.attrs.get("perm", range(data)[::-1])
+    front = order_of(moved, data)
     place = lookup.attrs.get("axis", 0) % data
     found = [*front[:place], *chosen, *front[place + 1 :]]
     axis = front[place]
-    back = [found[k] for k in node.attrs.get("perm", range(len(found))[::-1])]
+    back = [found[k] for k in order_of(node, len(found))]
     if back != [*range(axis), *chosen, *range(axis + 1, data)]:
         return []
     return made.ended("Gather", [moved.inputs[0], lookup.inputs[1]], {"axis": int(axis)})

@@ -15,7 +15,7 @@ from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
 from mari_onnx.declared import declare_what_bodies_read, with_right_outputs
 from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
-from mari_onnx.inputs import METADATA_USER, choose_inputs
+from mari_onnx.inputs import METADATA_USER, Chosen, choose_inputs
 from mari_onnx.ir import Graph, read_graph, write_model
 from mari_onnx.load import Loaded, ModelLike, load_model
 from mari_onnx.masked_writes import with_rows_written
@@ -109,6 +109,27 @@ class Built:
     rewritten: Rewritten
     user_inputs: tuple[str, ...]
     folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model whose analysis is done.
+
+    Attributes:
+        original: The graph as it was normalised.
+        chosen: The sides that were chosen for its inputs.
+        separated: The graph with stacked inputs taken apart.
+        analysis: What was proven of that.
+    """
+
+    original: Graph
+    chosen: Chosen
+    separated: Separated
+    analysis: Analysis
+
+    def hoisted(self) -> Workspace:
+        """The graph behind the hoist, each time a new one."""
+        return hoist(_copy(self.separated.graph), self.analysis)
 
 
 def optimize(model: ModelLike, user_inputs: Sequence[str] | None = None, **options: Any) -> OptimizeResult:
@@ -217,17 +238,11 @@ def build(
     Raises:
         ModelError: The result is not a valid model (which is a bug of ours).
     """
-    check_valid(loaded)
-    tell("analyse")
-    original = normalise(read_graph(loaded.model, loaded.folder))
-    chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
-    separated = separate(original, chosen)
-    separated, analysis = resolve(separated)
-    separated = replace(separated, graph=with_right_outputs(separated.graph, analysis))
+    prepared = prepare(loaded, options, tell)
 
     def hoisted() -> Workspace:
         tell("hoist")
-        workspace = hoist(_copy(separated.graph), analysis)
+        workspace = prepared.hoisted()
         tell("rewrite")
         return workspace
 
@@ -242,6 +257,34 @@ def build(
         if afterwards:
             rewritten = rewrite_afterwards(workspace, rewritten, afterwards, options.cost_model, limit)
     tell("tidy")
+    return _finished(loaded, options, prepared, workspace, rewritten)
+
+
+def prepare(loaded: Loaded, options: Options, tell: Progress = lambda stage: None) -> Prepared:
+    """What is in front of the hoist.
+
+    Args:
+        loaded: The model.
+        options: Which inputs are the user's.
+        tell: Told the stage.
+
+    Raises:
+        MariError: The model is not valid, or its inputs make no sense.
+    """
+    check_valid(loaded)
+    tell("analyse")
+    original = normalise(read_graph(loaded.model, loaded.folder))
+    chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
+    separated, analysis = resolve(separate(original, chosen))
+    separated = replace(separated, graph=with_right_outputs(separated.graph, analysis))
+    return Prepared(original, chosen, separated, analysis)
+
+
+def _finished(
+    loaded: Loaded, options: Options, prepared: Prepared, workspace: Workspace, rewritten: Rewritten
+) -> Built:
+    """What is behind the rules."""
+    original, separated = prepared.original, prepared.separated
     settle_sizes(workspace)
     graph = tidy(workspace.graph)
     after = analyze_graph(graph, _narrowed(separated.inputs, graph))
@@ -250,10 +293,10 @@ def build(
         graph = restore_signature(graph, original, separated)
     result = write_model(graph)
     declare_what_bodies_read(result, graph, after)
-    _note(result, chosen.user_specs(), {} if options.keep_signature else separated.stacked, separated)
+    users = tuple(prepared.chosen.user_specs())
+    _note(result, users, {} if options.keep_signature else separated.stacked, separated)
     check_result(result, loaded)
-    users = tuple(chosen.user_specs())
-    return Built(result, original, analysis, graph, after, rewritten, users, loaded.folder)
+    return Built(result, original, prepared.analysis, graph, after, rewritten, users, loaded.folder)
 
 
 def analyze(

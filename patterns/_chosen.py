@@ -18,6 +18,7 @@ from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._colours import Colours
 from mari_onnx.patterns._parts import Parts, joined, parts_of
 from mari_onnx.patterns._pieces import same_axis
@@ -90,7 +91,7 @@ class Chosen:
             return self._gathered(node, choice, depth)
         if node.op == "Transpose":
             rank = self._at.fact(value).rank or 0
-            order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
+            order = order_of(node, rank)
             inner = self.of(node.inputs[0], {order[axis]: c for axis, c in choice.items()}, depth)
             return self._at.emit("Transpose", [inner], perm=order)
         if node.op in VIEWS:

@@ -15,6 +15,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._entries import MAX_ENTRIES
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -152,7 +153,7 @@ def _view(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> M
 
 
 def _transpose(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:
-    return inputs[0].transpose(node.attrs.get("perm", range(inputs[0].ndim - 1, -1, -1)))
+    return inputs[0].transpose(order_of(node, inputs[0].ndim))
 
 
 def _reduction(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:

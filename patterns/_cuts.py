@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import Dim
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -16,12 +17,31 @@ class Cut(NamedTuple):
     step: int
 
 
-def cuts_of(node: Node, rank: int, at: Workspace) -> dict[int, Cut] | None:
-    """The cuts of a Slice by axis, counted from the front; ``None`` where one of them is not constant."""
-    given = [at.integers(v) if v else None for v in node.inputs[1:]]
-    starts, ends = given[0], given[1]
-    axes = given[2] if node.has_input(3) else tuple(range(len(starts or ())))
-    steps = given[3] if node.has_input(4) else (1,) * len(starts or ())
+class OpenCut(NamedTuple):
+    """A cut whose numbers may follow from open sizes."""
+
+    start: Dim
+    end: Dim
+    step: Dim
+
+
+def open_cuts_of(node: Node, rank: int, at: Workspace) -> dict[int, OpenCut] | None:
+    """The cuts of a Slice by axis, counted from the front; ``None`` where nothing is known of one of them."""
+    contents = [at.fact(v).content if v else None for v in node.inputs[1:]]
+    starts, ends, *rest = [None if c is None else c.items for c in contents]
+    count = len(starts or ())
+    axes = rest[0] if node.has_input(3) else tuple(range(count))
+    steps = rest[1] if node.has_input(4) else (1,) * count
     if starts is None or ends is None or axes is None or steps is None:
         return None
-    return {a % rank: Cut(*cut) for a, *cut in zip(axes, starts, ends, steps, strict=True)}
+    if not all(isinstance(a, int) for a in axes):
+        return None
+    return {a % rank: OpenCut(*cut) for a, *cut in zip(axes, starts, ends, steps, strict=True)}
+
+
+def cuts_of(node: Node, rank: int, at: Workspace) -> dict[int, Cut] | None:
+    """The same where all numbers are constant; ``None`` where one of them is not."""
+    found = open_cuts_of(node, rank, at)
+    if found is None or not all(isinstance(n, int) for cut in found.values() for n in cut):
+        return None
+    return {axis: Cut(*cut) for axis, cut in found.items()}

@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise, takewhile
 from mari_onnx.analysis.sizes import borders
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, same, simplified
+from mari_onnx.patterns._cuts import open_cuts_of
 from mari_onnx.patterns._parts import Parts
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -93,16 +94,10 @@ def _between(rows: EndToEnd, start: Dim, end: Dim) -> tuple[str, ...]:
 
 
 def _sliced(node: Node, rows: EndToEnd, at: Workspace) -> list[tuple[Dim, Dim]]:
-    contents = [at.fact(v).content if v else None for v in node.inputs[1:]]
-    starts, ends, *rest = [None if c is None else c.items for c in contents]
-    rank = at.fact(node.inputs[0]).rank or 0
-    axes = rest[0] if node.has_input(3) else range(len(starts or ()))
-    steps = rest[1] if node.has_input(4) else [1] * len(starts or ())
-    if starts is None or ends is None or axes is None or steps is None:
+    cuts = open_cuts_of(node, at.fact(node.inputs[0]).rank or 0, at)
+    if cuts is None or list(cuts) != [rows.axis] or not same(cuts[rows.axis].step, 1):
         return []
-    if [a % rank for a in axes] != [rows.axis] or not same(steps[0], 1):
-        return []
-    found = borders(rows.total, starts[0], ends[0])
+    found = borders(rows.total, cuts[rows.axis].start, cuts[rows.axis].end)
     return [] if found is None else [found]
 
 

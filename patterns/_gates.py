@@ -15,6 +15,7 @@ import onnx
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._entries import NUMBER, Entries
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._pieces import same_axis
@@ -92,7 +93,7 @@ def goes_to(node: Node, operand: str, axis: int, at: Workspace) -> int | None:
         found = same_axis(axis, before, after)
         own = -1 if found is None else found
     elif node.op == "Transpose":
-        own = list(node.attrs.get("perm", range(len(before) - 1, -1, -1))).index(axis)
+        own = order_of(node, len(before)).index(axis)
     else:
         return None
     return own if 0 <= own < len(after) and same(before[axis], after[own]) else None

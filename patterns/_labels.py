@@ -10,6 +10,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._floats import EXTREMES, FLOATS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -120,7 +121,7 @@ def _reduction(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at
 
 def _transpose(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
     rank = len(inputs[0])
-    return Labels((tuple(range(rank)),), (tuple(node.attrs.get("perm", range(rank - 1, -1, -1))),))
+    return Labels((tuple(range(rank)),), (order_of(node, rank),))
 
 
 def _but(axes: Sequence[int], shape: Shape) -> Row:

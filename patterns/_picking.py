@@ -8,6 +8,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -81,7 +82,7 @@ def _product(node: Node, axis: int, at: Workspace) -> Needed | None:
 
 def _turned(node: Node, axis: int, at: Workspace) -> Needed | None:
     rank = at.fact(node.output).rank or 0
-    return {0: int(list(node.attrs.get("perm", range(rank - 1, -1, -1)))[axis])}
+    return {0: order_of(node, rank)[axis]}
 
 
 def _laid_out(node: Node, axis: int, at: Workspace) -> Needed | None:

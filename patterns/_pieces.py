@@ -17,6 +17,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
@@ -84,7 +85,7 @@ class Pieces:
             return self._reduced(node, box, depth)
         if node.op == "Transpose":
             rank = self._at.fact(value).rank or 0
-            order = [int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1))]
+            order = order_of(node, rank)
             inner = self.of(node.inputs[0], {order[axis]: piece for axis, piece in box.items()}, depth)
             return self._at.emit("Transpose", [inner], perm=order)
         if node.op in VIEWS:

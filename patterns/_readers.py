@@ -13,6 +13,7 @@ import onnx
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
@@ -99,7 +100,7 @@ def _lookup(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | N
 
 
 def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
-    order = [int(a) for a in node.attrs.get("perm", range(_rank(node, at) - 1, -1, -1))]
+    order = order_of(node, _rank(node, at))
     return inputs[0].map(lambda x: x.transpose(order))
 
 

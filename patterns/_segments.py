@@ -8,6 +8,7 @@ from itertools import groupby
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._parts import parts_of
 from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.patterns.views import VIEWS
@@ -104,7 +105,7 @@ def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] 
         first, count = int(node.attrs.get("axis", 0)), at.fact(node.inputs[1]).rank or 0
         return (node.inputs[1], axis - first) if first <= axis < first + count else None
     if node.op == "Transpose":
-        return node.inputs[0], int(node.attrs.get("perm", range(rank - 1, -1, -1))[axis])
+        return node.inputs[0], order_of(node, rank)[axis]
     if node.op in VIEWS:
         before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
         inner = None if before is None or after is None else same_axis(axis, after, before)

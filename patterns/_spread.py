@@ -13,6 +13,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._along import EVERYWHERE, Differences, Places, along
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns.views import VIEWS
@@ -56,7 +57,7 @@ def _expand(node: Node, output: str, given: Differences) -> Places | None:
 
 
 def _transpose(node: Node, output: str, given: Differences) -> Places | None:
-    order = [int(a) for a in node.attrs.get("perm", range(len(given.shape(output) or ()) - 1, -1, -1))]
+    order = order_of(node, len(given.shape(output) or ()))
     return given.moved(node.inputs[0], output, order.index)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, quotient, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, runs_of, taken
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -57,7 +58,7 @@ class ConcatLayout(Rule[Moved]):
         if parts is None or shape is None or before is None:
             return None
         if node.op == "Transpose":
-            order = list(node.attrs.get("perm", range(parts.rank - 1, -1, -1)))
+            order = order_of(node, parts.rank)
             cuts = tuple((run.start, run.size, run.size) for run in runs_of(parts, at))
             return Moved(parts, order.index(parts.axis), shape, cuts)
         return _laid_out(parts, before, shape, at)

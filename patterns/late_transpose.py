@@ -19,6 +19,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -65,7 +66,7 @@ def _order(value: str, at: Workspace) -> tuple[str, tuple[int, ...]] | None:
     node, rank = at.graph.producer(value), at.fact(value).rank
     if node is None or node.op != "Transpose" or node.domain or rank is None:
         return None
-    return node.inputs[0], tuple(int(a) for a in node.attrs.get("perm", range(rank - 1, -1, -1)))
+    return node.inputs[0], order_of(node, rank)
 
 
 def _combined(node: Node, at: Workspace) -> Turned | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._lookups import Lookup, lookup_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -71,7 +72,7 @@ class LookupLayout(Rule[Laid]):
 
 def _turned(node: Node, lookup: Lookup, at: Workspace) -> Laid | None:
     rank = at.fact(node.output).rank or 0
-    order = [int(axis) for axis in node.attrs.get("perm", range(rank - 1, -1, -1))]
+    order = order_of(node, rank)
     places = [place for place, axis in enumerate(order) if not lookup.is_of_rows(axis)]
     if places != list(range(places[0], places[0] + lookup.count)):
         return None

@@ -19,6 +19,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
@@ -129,7 +130,7 @@ def _pairs(steps: Sequence[Node], count: int, at: Workspace) -> tuple[tuple[int,
         if node.op in VIEWS:
             found = found.reshape(after.single_shape)
         elif node.op == "Transpose":
-            found = found.transpose(node.attrs.get("perm", range(found.ndim - 1, -1, -1)))
+            found = found.transpose(order_of(node, found.ndim))
         else:
             indices = _numbers(node.inputs[1], at)
             if indices is None or node.attrs.get("batch_dims", 0):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -60,6 +61,6 @@ def _is_view(node: Node, at: Workspace) -> bool:
     shape = at.fact(node.inputs[0]).shape if node.op == "Transpose" else None
     if shape is None:
         return False
-    order = node.attrs.get("perm", range(len(shape) - 1, -1, -1))
+    order = order_of(node, len(shape))
     moved = [axis for axis in order if not same(shape[axis], 1)]
     return moved == sorted(moved)

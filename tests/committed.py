@@ -65,6 +65,10 @@ def request_for(meta: Exported, result: onnx.ModelProto, batch: int) -> Feeds:
     return {f"{name}_user": matrix[:1, list(meta.user_columns)], f"{name}_item": matrix[:, others]}
 
 
+def options_for(meta: Exported, **others: Any) -> Options:
+    return Options(user_inputs=users_of(meta), **others)
+
+
 def built(
     meta: Exported,
     rules: Sequence[AnyRule] | None = None,
@@ -72,7 +76,7 @@ def built(
     afterwards: Sequence[AnyRule] = (),
     **options: Any,
 ) -> Built:
-    settings = Options(user_inputs=users_of(meta), **options)
+    settings = options_for(meta, **options)
     return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit, afterwards=afterwards)
 
 

@@ -17,6 +17,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Node
+from mari_onnx.ir.orders import order_of
 from mari_onnx.rewrite.arithmetic import ATTENTION, FLOPS, MATRICES, Sizes, rearranged_entries, scores
 
 
@@ -222,7 +223,7 @@ def _cut_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> in
 def _transposed_pieces(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> int:
     """Rows, each as dear as several pieces, where the last axis stays the last one; else entries, moved in blocks."""
     last = len(output) - 1
-    order = node.attrs.get("perm", range(last, -1, -1))
+    order = order_of(node, len(output))
     return 6 * math.prod(output[:-1]) if order and order[-1] == last else math.prod(output) // 16
 
 
