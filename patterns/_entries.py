@@ -2,8 +2,8 @@
 
 An entry is a known *number*, *plain* (something that a layer computed: finite, and far from what stands for minus
 infinity in front of a Softmax), *masked* (it stands for minus infinity), *low* (plain or masked, as the data will
-have it), or unknown. Axes along which nothing differs have one entry here, whatever their size. Layers are taken to
-overflow nowhere: ``0 * x`` is 0 for a plain ``x``.
+have it), *wild* (unknown, and a mask may have gone into it), or unknown. Axes along which nothing differs have one
+entry here, whatever their size. Layers are taken to overflow nowhere: ``0 * x`` is 0 for a plain ``x``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import reduce
 import numpy as np
 import onnx
 
-UNKNOWN, LOW, PLAIN, MASKED, NUMBER = range(5)
+UNKNOWN, WILD, LOW, PLAIN, MASKED, NUMBER = range(6)
 
 MASK = -1e8
 """Numbers up to this one stand for minus infinity in front of a Softmax: its exponential next to a plain entry is 0."""
@@ -36,7 +36,7 @@ class Entries:
     """What is known of each entry of a value.
 
     Attributes:
-        state: One of ``UNKNOWN``, ``LOW``, ``PLAIN``, ``MASKED``, ``NUMBER`` for each entry.
+        state: One of ``UNKNOWN``, ``WILD``, ``LOW``, ``PLAIN``, ``MASKED``, ``NUMBER`` for each entry.
         number: The entry, where it is a number.
     """
 
@@ -51,6 +51,12 @@ class Entries:
     def quiet(self) -> np.ndarray:
         """Plain, or a moderate number."""
         return np.asarray((self.state == PLAIN) | (self.state == NUMBER) & (np.abs(self.number) <= MODERATE))
+
+    @property
+    def wild(self) -> np.ndarray:
+        """What masks, or may: a layer makes nothing plain of it, as it may lay a mask out for all queries."""
+        large = (self.state == NUMBER) & ~(np.abs(self.number) <= MODERATE)
+        return np.asarray((self.state == WILD) | (self.state == LOW) | (self.state == MASKED) | large)
 
     def masked(self, mask: float) -> np.ndarray:
         """What stands for minus infinity where numbers up to ``mask`` do."""
@@ -147,7 +153,7 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
     known = np.logical_and.reduce([s == NUMBER for s in states])
     state = np.full(shape, UNKNOWN, np.int8)
     if op in BOUNDED:
-        state[states[0] != UNKNOWN] = PLAIN  # what is unknown may be undefined
+        state[states[0] > WILD] = PLAIN  # what is unknown may be undefined
     if op in QUIET:
         state[np.logical_and.reduce([np.broadcast_to(x.quiet, shape) for x in given])] = PLAIN
     number = np.zeros(shape)
@@ -160,7 +166,11 @@ def elementwise(op: str, dtype: int, rank: int, inputs: Sequence[Entries]) -> En
         if dtype in ROUNDED:
             number = number.astype(ROUNDED[dtype]).astype(np.float64)
         state[known] = np.where(np.isnan(number), UNKNOWN, NUMBER)[known]
-    return _Decided(state, number, known, mask_of(dtype)).by(op, states, numbers)
+    found = _Decided(state, number, known, mask_of(dtype)).by(op, states, numbers)
+    if op not in BOUNDED:
+        spread = [np.broadcast_to(x.wild, shape) for x in given[op == "Where" :]]
+        found.state[(found.state == UNKNOWN) & np.logical_or.reduce(spread)] = WILD
+    return found
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,7 @@ class _Decided:
         state = self.state.copy()
         number = self.number.astype(np.result_type(self.number, *numbers) if op == "Where" else self.number.dtype)
         is_number = [s == NUMBER for s in states]
+        tame = [(s == PLAIN) | (s == NUMBER) & (np.abs(n) <= MODERATE) for s, n in zip(states, numbers, strict=True)]
         low = [
             (s == LOW) | (s == PLAIN) | (s == MASKED) | number_ & (n <= MODERATE)
             for s, n, number_ in zip(states, numbers, is_number, strict=True)
@@ -204,9 +215,8 @@ class _Decided:
                     settle(mask & low[other], MASKED)
                     settle(is_number[one] & (value == -np.inf) & low[other], NUMBER, -np.inf)
         elif op == "Sub":
-            tame = (states[1] == PLAIN) | is_number[1] & (np.abs(numbers[1]) <= MODERATE)
-            settle(((states[0] == MASKED) | is_number[0] & (numbers[0] <= self.mask)) & tame, MASKED)
-            settle(is_number[0] & (numbers[0] == -np.inf) & tame, NUMBER, -np.inf)
+            settle(((states[0] == MASKED) | is_number[0] & (numbers[0] <= self.mask)) & tame[1], MASKED)
+            settle(is_number[0] & (numbers[0] == -np.inf) & tame[1], NUMBER, -np.inf)
         elif op == "Div":
             fine = is_number[1] & (np.abs(numbers[1]) >= 1 / MODERATE) & np.isfinite(numbers[1])
             settle(fine & (states[0] == PLAIN), PLAIN)
@@ -217,6 +227,6 @@ class _Decided:
                     settle(chosen & (states[branch] == new), new, numbers[branch])
             either = ~is_number[0]
             settle(either & low[1] & low[2], LOW)
-            settle(either & (states[1] == PLAIN) & (states[2] == PLAIN), PLAIN)
+            settle(either & tame[1] & tame[2], PLAIN)
             settle(either & is_number[1] & is_number[2] & (numbers[1] == numbers[2]), NUMBER, numbers[1])
         return Entries(state, number)

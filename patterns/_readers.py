@@ -22,6 +22,7 @@ from mari_onnx.patterns._entries import (
     NUMBER,
     PLAIN,
     UNKNOWN,
+    WILD,
     Entries,
     anything,
     as_known,
@@ -45,14 +46,18 @@ def _elementwise(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entrie
 
 
 def _layer(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
-    """Plain, unless something that stands for minus infinity goes into it."""
-    tame = all(((x.state == UNKNOWN) | x.quiet).all() for x in inputs)
-    return anything(_rank(node, at), PLAIN) if tame else None
+    """Plain, unless something that masks goes into it, be it only to be repeated by a product with ones."""
+    return anything(_rank(node, at), WILD if any(x.wild.any() for x in inputs) else PLAIN)
 
 
 def _smooth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """An activation that grows no faster than what goes in."""
-    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else None
+    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else _unknown(node, inputs, at)
+
+
+def _unknown(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
+    """Nothing is known, but whether what masks something may have gone into it."""
+    return anything(_rank(node, at), WILD) if inputs[0].wild.any() else None
 
 
 def _clip(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -64,15 +69,16 @@ def _clip(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
     low, high = (node.attrs.get(name, b) for name, b in zip(("min", "max"), bounds, strict=True))
     data = inputs[0]
     number = np.clip(data.number, -np.inf if low is None else low, np.inf if high is None else high)
-    return Entries(np.where(data.quiet, data.state, UNKNOWN).astype(np.int8), number)
+    return Entries(np.where(data.quiet, data.state, np.where(data.wild, WILD, UNKNOWN)).astype(np.int8), number)
 
 
 def _power(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """A small whole power of plain entries and moderate numbers."""
     exponent, data = at.constant(node.inputs[1]), inputs[0].to_rank(_rank(node, at))
     if exponent is None or exponent.size != 1 or float(exponent.flat[0]) not in (1.0, 2.0, 3.0, 4.0):
-        return None
-    return Entries(np.where(data.quiet, data.state, UNKNOWN).astype(np.int8), data.number ** float(exponent.flat[0]))
+        return _unknown(node, inputs, at)
+    state = np.where(data.quiet, data.state, np.where(data.wild, WILD, UNKNOWN))
+    return Entries(state.astype(np.int8), data.number ** float(exponent.flat[0]))
 
 
 def _truth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -96,7 +102,7 @@ def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
 
 def _lookup(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """Rows of a table of moderate numbers."""
-    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else None
+    return anything(_rank(node, at), PLAIN) if inputs[0].quiet.all() else _unknown(node, inputs, at)
 
 
 def _transpose(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -240,7 +246,7 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
     absent = numbers & (x.number == -np.inf)
     masked, present = x.masked(mask_of(at.fact(node.output).dtype)), x.quiet
     zero = absent & ~absent.all(-1, keepdims=True) | masked & present.any(-1, keepdims=True)
-    defined = present.any(-1, keepdims=True) & (x.state != UNKNOWN).all(-1, keepdims=True)
+    defined = present.any(-1, keepdims=True) & (x.state > WILD).all(-1, keepdims=True)
     return Entries(np.where(zero, NUMBER, np.where(defined, PLAIN, UNKNOWN)).astype(np.int8), np.zeros(zero.shape))
 
 
@@ -255,7 +261,7 @@ def _largest(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
     axes, rank, x = at.axes(node), inputs[0].state.ndim, inputs[0]
     if not axes or [int(a) % rank for a in axes] != [rank - 1] or not node.attrs.get("keepdims", 1):
         return None
-    high = (x.state == UNKNOWN) | (x.state == NUMBER) & ~(x.number <= MODERATE)
+    high = (x.state <= WILD) | (x.state == NUMBER) & ~(x.number <= MODERATE)
     plain = x.quiet.any(-1, keepdims=True) & ~high.any(-1, keepdims=True)
     return Entries(np.where(plain, PLAIN, UNKNOWN).astype(np.int8), np.zeros(plain.shape))
 

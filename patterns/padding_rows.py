@@ -98,9 +98,9 @@ def _masking(node: Node, gate: Gate, knowledge: Knowledge, at: Workspace) -> Mas
         return Refusal("its mask differs from candidate to candidate, and may rule out all keys of a query")
     if not rows.own[blind].all():
         return Refusal("a query that its mask leaves no key sees all of them alike, those of items too")
-    plans = Plans(cut, proof, at)
+    plans, alone = Plans(cut, proof, at), np.flatnonzero(blind)
     scores = plans.of(node.inputs[0])
-    if scores is None or not plans.finite(scores).diagonal()[blind].all():
+    if scores is None or not plans.finite(scores)[alone, alone].all():
         return None
     reached = proof.reached(node.output)
     if reached is not None:

@@ -247,6 +247,32 @@ def test_user_tokens_run_once() -> None:
     assert separated.report.after.flops < 0.7 * without.report.after.flops
 
 
+BIAS = "f{n} = Cast<to = 1>(k) h{n} = Sub(one, f{n}) d{n} = Mul(h{n}, far) "
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        BIAS + "e{n} = MatMul(ones, d{n}) b{n} = Add(s{n}, e{n}) a{n} = Where(causal, b{n}, far)",
+        BIAS
+        + "e{n} = Add(d{n}, zero) g{n} = MatMul(ones, e{n}) b{n} = Add(s{n}, g{n}) a{n} = Where(causal, b{n}, far)",
+    ],
+)
+def test_a_mask_that_a_product_repeats_for_all_queries(mask: str) -> None:
+    """A row of padding, which is read here, sees the items' tokens as it sees all others."""
+    weights = {"ones": np.ones((T, 1), F32)}
+    model = apply(RULE, text(mask, read=LAST.replace("last", "first"), **weights), **WEIGHTS, **weights).original
+    assert worst(model, optimize(model, user_inputs=["user*"], verify=False, candidates=512).model) < 1e-4
+
+
+def test_more_queries_than_keys() -> None:
+    """Those behind the last key see the user's tokens whatever is padding."""
+    weights = {"causal": np.concatenate([CAUSAL, CAUSAL[-1:]]), "behind": np.array(T)}
+    body = """q = Concat<axis = 1>(x0, item) t0 = Transpose<perm = [0, 2, 1]>(x0) s0 = MatMul(q, t0)
+        both = And(causal, k) a0 = Where(both, s0, low) p0 = Softmax(a0) z0 = MatMul(p0, x0)"""
+    assert run(text(body=body, read="y = Gather<axis = 1>(z0, behind)", **weights), **weights).times == 1
+
+
 REFUSED = {
     "the item's own token may be padding": text(seen="seen = Not(user_seen)"),
     "all tokens are read": text(read="y = ReduceMean<axes = [1], keepdims = 0>(x2)"),
