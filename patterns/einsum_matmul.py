@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -42,4 +43,7 @@ def is_product(node: Node, at: Workspace) -> bool:
     letters = first.replace("...", "")
     if len(set(letters)) != len(letters) or n in letters or k == n:
         return False
-    return first.endswith(k) and result == first[: -len(k)] + n
+    rows, matrix = (at.fact(v).shape for v in node.inputs)
+    # What has one entry there is repeated.
+    agrees = bool(rows) and bool(matrix) and same((rows or ())[-1], (matrix or ())[0])
+    return agrees and first.endswith(k) and result == first[: -len(k)] + n

@@ -16,6 +16,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product
+from mari_onnx.patterns._equations import agree
 from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -89,7 +90,7 @@ def _stack(value: str, weight: str, rows: str, columns: str, result: str, at: Wo
         return None
     if sorted(result) != sorted([*lead, *kept]):
         return None
-    if at.fact(value).rank != len(rows) or at.fact(weight).rank != len(columns):
+    if not agree([value, weight], [rows, columns], at):
         return None
     kept.sort(key=result.index)
     order = tuple(columns.index(letter) for letter in (*shared, *kept))

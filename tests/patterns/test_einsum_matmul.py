@@ -73,3 +73,8 @@ def test_not_one_or_three_operands() -> None:
         x = Einsum<equation = "ij,jk,k->ik">(item, w, v)
     }"""
     assert apply(RULE, text).times == 0
+
+
+def test_an_open_size_may_be_one() -> None:
+    """Then Einsum repeats the entry for all rows of the weight, and MatMul does not run."""
+    assert times("bk,kn->bn", "B,K", "3,4", "B,4") == 0

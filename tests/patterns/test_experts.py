@@ -109,6 +109,14 @@ def test_not_for_what_is_computed_once() -> None:
     assert apply(RULE, text).times == 0
 
 
+def test_an_open_size_may_be_one() -> None:
+    """Then Einsum repeats the entry for all rows of the weight."""
+    text = """score (float[B,D] item, float[B,1] user) => (float[B,5,6] y) <float[5,3,6] w> {
+        y = Einsum<equation = "bd,edh->beh">(item, w)
+    }"""
+    assert apply(RULE, text).times == 0
+
+
 def test_not_kept_alone() -> None:
     model = model_of(
         """score (float[B,4] item, float[B,1] user) => (float[B,5,6] y) <float[5,4,6] w> {
