@@ -40,6 +40,9 @@ def batch_symbol(graph: Graph, sides: Sides, named: Sides) -> str | None:
     common = [symbol for symbol, count in counts.most_common(1) if count > 1]
     if _begin_alike(dims.values()):
         return _behind_what_all_have(graph, dims.values())
+    behind = _behind_lengths(graph, dims.values(), first)
+    if behind is not None:
+        return behind
     return common[0] if common else _inner_symbol(dims, sides, named)
 
 
@@ -63,6 +66,21 @@ def _behind_what_all_have(graph: Graph, dims: Iterable[Sequence[Dimension]]) -> 
             f"model with an open first axis, or call the other one 'batch'. The inputs are {listed_inputs(graph)}"
         )
     return named[0] if named else None
+
+
+def _behind_lengths(graph: Graph, dims: Iterable[Sequence[Dimension]], first: Iterable[str]) -> str | None:
+    """The size of the candidates where the items begin with the length of something, as time-major inputs do.
+
+    Each score is of one candidate, so outputs begin with the number of them, or its name says what it is. All inputs
+    of open sizes have it, and no size that an item begins with is one.
+    """
+    leading = [output.type.tensor_type.shape.dim[:1] for output in graph.outputs.values()]
+    scores = {sizes[0].dim_param if sizes else "" for sizes in leading} - {""}
+    symbols = [{d.dim_param for d in sizes if d.dim_param} for sizes in dims]
+    shared = set.intersection(*filter(None, symbols)) if any(symbols) else set()
+    counting = [s for s in sorted(shared) if s.lower() in BATCH_NAMES or scores == {s}]
+    telling = any(symbol in scores or symbol.lower() in BATCH_NAMES for symbol in first)
+    return counting[0] if len(counting) == 1 and not telling else None
 
 
 def _inner_symbol(dims: Mapping[str, Sequence[Dimension]], sides: Sides, named: Sides) -> str | None:

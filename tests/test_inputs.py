@@ -292,6 +292,40 @@ def test_on_the_axis_of_the_common_name() -> None:
     assert chosen.inputs.axes == {"a": 1, "b": 0, "c": 1}
 
 
+@pytest.mark.parametrize(
+    ("inputs", "axes"),
+    [
+        ("float[B,4] u, float[T,B,4] i", {"u": 0, "i": 1}),
+        ("float[S,B,4] u, float[T,B,4] i", {"u": 1, "i": 1}),
+        ("float[T,B,4] u, float[T,B,4] i", {"u": 1, "i": 1}),
+        ("float[3,B,4] u, float[T,B,4] i", {"u": 1, "i": 1}),
+        ("float[T,4,B] u, float[T,B,4] i, float[T,B] j", {"u": 2, "i": 1, "j": 1}),
+        ("float[5,4] u, float[T,B,4] i", {"i": 1}),
+    ],
+)
+@pytest.mark.parametrize("symbol", ["B", "x"])
+def test_items_that_begin_with_the_length_of_something(inputs: str, axes: dict[str, int], symbol: str) -> None:
+    """By the name of their number, or as outputs begin with it."""
+    scores = "?" if symbol == "B" else symbol
+    chosen = from_text(inputs.replace("B", symbol), "y = Identity(u)", ["u"], f"float[{scores},4] y")
+    assert chosen.inputs.axes == axes
+
+
+@pytest.mark.parametrize(
+    ("inputs", "axes", "output"),
+    [
+        ("float[x,N,4] u, float[x,N,4] i", {"u": 0, "i": 0}, "float[x,4] y"),
+        ("float[z,T,4] u, float[x,T,4] i", {"u": 0, "i": 0}, "float[x,4] y"),
+        ("float[z,T,4] u, float[x,T,4] i", {"u": 0, "i": 0}, "float[?,4] y"),
+        ("float[B,N,4] u, float[B,N,4] i", {"u": 0, "i": 0}, "float[?,4] y"),
+        ("float[T,x,4] u, float[T,x,4] i", {"u": 0, "i": 0}, "float[T,x,4] y"),
+        ("float[T,x,y,4] u, float[T,x,y,4] i", {"u": 0, "i": 0}, "float[?,4] y"),
+    ],
+)
+def test_items_that_begin_with_their_number(inputs: str, axes: dict[str, int], output: str) -> None:
+    assert from_text(inputs, "y = Identity(u)", ["u"], output).inputs.axes == axes
+
+
 def test_candidates_on_the_last_axis() -> None:
     chosen = choose("float[3,B] a, float[1,B] b", ["a"])
     assert chosen.inputs.axes == {"a": 1, "b": 1}
@@ -404,8 +438,8 @@ def test_sides_are_enumerated() -> None:
     assert chosen.inputs.on(InputSide.SHARED) == []
 
 
-def from_text(inputs: str, nodes: str, user: Sequence[str]) -> Chosen:
-    model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ {nodes} }}')
+def from_text(inputs: str, nodes: str, user: Sequence[str], output: str = "float y") -> Chosen:
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17]> g ({inputs}) => ({output}) {{ {nodes} }}')
     return choose_inputs(read_graph(model), user)
 
 
