@@ -1,6 +1,8 @@
 """Where the entries of some tokens have an effect: what a change of them would change, node by node.
 
-A value differs *along* its tokens where no entry of any other token can: layers work on each token by itself.
+A value differs *along* its tokens where no entry of any other token can: layers work on each token by itself. What
+differs is finite in both cases, or it would not vanish where it is multiplied with 0: nothing is divided by it, nor is
+its logarithm taken, unless it is known to be above 0. A token of padding may be all zeros.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from mari_onnx.ir.dims import alike
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._along import EVERYWHERE, Differences, Places, along
 from mari_onnx.patterns._cuts import cuts_of
+from mari_onnx.patterns._positive import is_not_below_zero, is_positive, is_whole_power
 from mari_onnx.patterns.views import VIEWS
+
+BOUNDED = frozenset("Acos Acosh Asin Atanh Log Pow Reciprocal Tan ReduceLogSum".split())
+"""Operators that make something infinite, or no number, of some finite numbers."""
 
 
 def spread(node: Node, given: Differences) -> list[Places | None]:
@@ -30,7 +36,20 @@ def spread(node: Node, given: Differences) -> list[Places | None]:
 
 
 def _elementwise(node: Node, output: str, given: Differences) -> Places | None:
+    if not _is_finite(node, given):
+        return EVERYWHERE
     return _broadcast([v for v in node.inputs if v], output, given)
+
+
+def _is_finite(node: Node, given: Differences) -> bool:
+    """Whether finite numbers that differ make finite ones, unless they are too large."""
+    if node.op in ("Div", "Mod"):
+        return not given.places(node.inputs[1]) or is_positive(node.inputs[1], given.at)
+    if node.op == "Pow" and is_whole_power(node, given.at):
+        return True
+    if node.op == "Sqrt":
+        return is_not_below_zero(node.inputs[0], given.at)
+    return node.op not in BOUNDED or is_positive(node.inputs[0], given.at)
 
 
 def _broadcast(values: list[str], output: str, given: Differences) -> Places | None:
@@ -99,7 +118,7 @@ def _normalised(node: Node, output: str, given: Differences) -> Places | None:
 
 def _reduced(node: Node, output: str, given: Differences) -> Places | None:
     axes, before = given.at.axes(node), given.shape(node.inputs[0])
-    if not axes or before is None or not given.only_first(node):
+    if not axes or before is None or not given.only_first(node) or not _is_finite(node, given):
         return EVERYWHERE
     gone = {int(a) % len(before) for a in axes}
     dropped = set() if node.attrs.get("keepdims", 1) else gone

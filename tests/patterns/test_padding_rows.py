@@ -273,6 +273,62 @@ def test_more_queries_than_keys() -> None:
     assert run(text(body=body, read="y = Gather<axis = 1>(z0, behind)", **weights), **weights).times == 1
 
 
+SQUARES = "q = Mul(x1, x1) m = ReduceMean<axes = [-1]>(q)"
+LENGTHS = {
+    "l2": "l = ReduceL2<axes = [-1]>(x1) x1n = Div(x1, l)",
+    "root": f"{SQUARES} l = Sqrt(m) x1n = Div(x1, l)",
+    "reciprocal": f"{SQUARES} l = Sqrt(m) r = Reciprocal(l) x1n = Mul(x1, r)",
+    "power": f"{SQUARES} r = Pow(m, power) x1n = Mul(x1, r)",
+    "logarithm": "q = Mul(x1, x1) x1n = Log(q)",
+    "logarithm of a sum": "a = Abs(x1) l = ReduceLogSum<axes = [-1]>(a) x1n = Add(x1, l)",
+}
+NEVER_ZERO = {
+    "epsilon": f"{SQUARES} e = Add(m, epsilon) l = Sqrt(e) x1n = Div(x1, l)",
+    "epsilon outside": f"{SQUARES} l = Sqrt(m) e = Add(epsilon, l) x1n = Div(x1, e)",
+    "reciprocal": f"{SQUARES} e = Add(m, epsilon) l = Sqrt(e) r = Reciprocal(l) x1n = Mul(x1, r)",
+    "power": f"{SQUARES} e = Add(m, epsilon) r = Pow(e, power) x1n = Mul(x1, r)",
+    "largest": "l = ReduceL2<axes = [-1]>(x1) e = Clip(l, epsilon) f = Expand(e, whole) x1n = Div(x1, f)",
+    "max": "l = ReduceL2<axes = [-1]>(x1) e = Max(l, epsilon) x1n = Div(x1, e)",
+    "centred": "m = ReduceMean<axes = [-1]>(x1) d = Sub(x1, m) q = Pow(d, square) v = ReduceMean<axes = [-1]>(q)"
+    " e = Add(v, epsilon) l = Sqrt(e) x1n = Div(d, l)",
+}
+NORMS = {
+    "epsilon": np.array(1e-5, F32),
+    "power": np.array(-0.5, F32),
+    "square": np.array(2, F32),
+    "whole": np.array([1, 1, 2]),
+}
+
+
+def normalised(steps: str) -> str:
+    layer = attention(1, WHERE).replace("x1", "x1n").replace("x2 = Add(x1n, z1)", "x2 = Identity(z1)")
+    return text(body=f"{attention(0, WHERE)} {steps} {layer}", **NORMS)
+
+
+@pytest.mark.parametrize("steps", LENGTHS.values(), ids=LENGTHS.keys())
+def test_rows_of_padding_may_be_zero(steps: str) -> None:
+    """What is divided by their length is no number then, and 0 times that is none either."""
+    outcome = apply(RULE, normalised(steps), **{**WEIGHTS, **NORMS})
+    assert not any("p0" in a.node for a in outcome.applied)
+
+
+@pytest.mark.parametrize("steps", NEVER_ZERO.values(), ids=NEVER_ZERO.keys())
+def test_rows_of_padding_divided_by_what_is_never_zero(steps: str) -> None:
+    assert apply(RULE, normalised(steps), exact=False, **{**WEIGHTS, **NORMS}).times == 2
+
+
+def test_padding_of_zeros_leaves_numbers() -> None:
+    outcome = apply(RULE, normalised(LENGTHS["l2"]), **{**WEIGHTS, **NORMS})
+    feeds, _ = requests(outcome.original, sides_of(outcome.original), 1)
+    feeds |= {
+        "user": np.zeros((1, T - 1, 2), F32),
+        "user_seen": np.zeros((1, T), np.bool_),
+        "item": np.ones((1, 1, 2), F32),
+    }
+    for model in (outcome.original, outcome.result):
+        assert np.isfinite(session(model).run(None, feeds)[0]).all()
+
+
 REFUSED = {
     "the item's own token may be padding": text(seen="seen = Not(user_seen)"),
     "all tokens are read": text(read="y = ReduceMean<axes = [1], keepdims = 0>(x2)"),

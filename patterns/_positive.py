@@ -1,0 +1,77 @@
+"""Numbers that may be divided by: those that are known to be above 0, as a sum of squares with an epsilon is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mari_onnx.ir import Node
+from mari_onnx.patterns._variances import orders, variance_of
+from mari_onnx.patterns.views import VIEWS
+from mari_onnx.rewrite.workspace import Workspace
+
+MAX_DEPTH = 12
+"""Of what lies further up, nothing is said."""
+
+MOVED = frozenset({*VIEWS, "Expand", "Identity", "Transpose", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
+"""Operators of which nothing is smaller than the smallest entry of their first input, if that is not below 0."""
+NOT_BELOW = frozenset({"Abs", "Exp", "Relu", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Sqrt"})
+"""Operators of which nothing is below 0, though it may be 0."""
+
+
+def is_positive(value: str, at: Workspace, depth: int = 0) -> bool:
+    """Whether all entries of a value are above 0, for finite numbers."""
+    node = at.graph.producer(value)
+    if depth > MAX_DEPTH or at.is_weight(value):
+        return _least(value, at) > 0
+    if node is None or node.domain:
+        return False
+    if node.op in MOVED or node.op == "Sqrt":
+        return is_positive(node.inputs[0], at, depth + 1)
+    if node.op == "Clip":
+        return node.has_input(1) and _least(node.inputs[1], at) > 0
+    if node.op == "Max":
+        return any(is_positive(v, at, depth + 1) for v in node.inputs)
+    if node.op != "Add":
+        return False
+    found = variance_of(value, at)
+    if found is not None and found[1] > 0:
+        return True
+    return any(is_positive(a, at, depth + 1) and is_not_below_zero(b, at, depth + 1) for a, b in orders(node))
+
+
+def is_not_below_zero(value: str, at: Workspace, depth: int = 0) -> bool:
+    """Whether no entry of a value is below 0."""
+    node = at.graph.producer(value)
+    if depth > MAX_DEPTH or at.is_weight(value):
+        return _least(value, at) >= 0
+    if node is None or node.domain:
+        return False
+    if node.op in NOT_BELOW or _is_square(node, at):
+        return True
+    if node.op in (*MOVED, "Cast"):
+        return is_not_below_zero(node.inputs[0], at, depth + 1)
+    if node.op == "Max":
+        return any(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
+    return node.op == "Add" and all(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
+
+
+def _is_square(node: Node, at: Workspace) -> bool:
+    """Whether a node makes an even power of something."""
+    if node.op == "Mul":
+        return node.inputs[0] == node.inputs[1]
+    return node.op == "Pow" and is_whole_power(node, at) and _least(node.inputs[1], at) % 2 == 0
+
+
+def is_whole_power(node: Node, at: Workspace) -> bool:
+    """Whether the exponent of a Pow is one constant whole number that is not below 0."""
+    exponent = at.constant(node.inputs[1]) if at.is_weight(node.inputs[1]) else None
+    return exponent is not None and exponent.size == 1 and exponent.item() >= 0 and exponent.item() % 1 == 0
+
+
+def _least(value: str, at: Workspace) -> float:
+    """The smallest entry of a constant; minus infinity where it is none, or has what is no number."""
+    array = at.constant(value) if at.is_weight(value) else None
+    if array is None or not array.size or array.dtype.kind not in "fiu":
+        return -np.inf
+    least = float(array.min())
+    return -np.inf if np.isnan(least) else least
