@@ -63,9 +63,9 @@ def _unknown(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
 def _clip(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """Plain entries and moderate numbers stay what they are between constant bounds."""
     given = [at.constant(v) if v else None for v in node.inputs[1:]]
-    if any(v and bound is None for v, bound in zip(node.inputs[1:], given, strict=True)):
-        return None
-    bounds = [float(b) if b is not None else None for b in (*given, None, None)[:2]]
+    if any(v and (bound is None or bound.size != 1) for v, bound in zip(node.inputs[1:], given, strict=True)):
+        return _unknown(node, inputs, at)
+    bounds = [float(b.item()) if b is not None else None for b in (*given, None, None)[:2]]
     low, high = (node.attrs.get(name, b) for name, b in zip(("min", "max"), bounds, strict=True))
     data = inputs[0]
     number = np.clip(data.number, -np.inf if low is None else low, np.inf if high is None else high)

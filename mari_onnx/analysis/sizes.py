@@ -147,6 +147,8 @@ def _slice(node: Node, inputs: Inputs) -> Shape | None:
         return None
     if len({len(bounds) for bounds in (axes, starts, ends, steps)}) > 1:
         return None
+    if not all(isinstance(axis, int) for axis in axes):
+        return tuple(fresh() for _ in shape)
     result = list(shape)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         index = axis + len(shape) if axis < 0 else axis

@@ -83,3 +83,15 @@ def test_a_split_at_open_sizes(lengths: tuple[int, int]) -> None:
     facts = analyze(model, users=("u", "v")).facts
     assert [str((facts[name].shape or ())[1]) for name in ("left", "right")] == ["dim:T", "dim:S"]
     assert_right(model, users=("u", "v"), lengths=dict(zip("TS", lengths, strict=True)))
+
+
+def test_a_slice_along_an_axis_that_sizes_say() -> None:
+    """Which one it is depends on how many candidates there are."""
+    model = parse("""g (float[B,3] u, float[B,3] i) => (float[M,N] y)
+        <int64[1] none = {0}, int64[1] two = {2}> {
+            sizes = Shape(i) rows = Gather(sizes, none) axis = Neg(rows) a = Add(u, i) y = Slice(a, none, two, axis)
+        }""")
+    shape = analyze(model).facts["y"].shape
+    assert shape is not None
+    assert not any(isinstance(size, int) for size in shape)
+    assert_right(model, batches=[1, 2])

@@ -27,6 +27,7 @@ WEIGHTS = {
     "far": np.array(-1e9, F32),
     "huge": np.array(1e9, F32),
     "order": np.array([2, 0, 1]),
+    "lows": np.array([-1e9], F32),
 }
 INPUTS = {
     "user": ("float", ("B", T, 2)),
@@ -134,6 +135,8 @@ def upper(found: Entries) -> set[int]:
         ("a = Mul(user_bias, far) g = Gather<axis = 1>(a, order) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
         ("a = Mul(user_bias, far) g = Pow(a, two) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
         ("a = Mul(user_bias, far) g = Clip(a, far, huge) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
+        ("a = Mul(user_bias, far) g = Clip(a, lows, huge) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
+        ("a = Mul(s, m) y = Clip(a, lows, huge)", NUMBER),
         ("a = Mul(user_bias, far) g = Sigmoid(a) b = MatMul(m, g) y = Add(b, hide)", MASKED),
         ("a = Mul(user_bias, two) b = MatMul(m, a) y = Add(b, hide)", MASKED),
     ],
