@@ -91,8 +91,11 @@ def _takes_bias(inner: Node, at: Workspace) -> bool:
         return True
     if inner.op != "Gemm" or inner.attrs.get("beta", 1.0) != 1.0 or not at.is_once(inner.inputs[2]):
         return False
-    shape = at.fact(one_row(inner.inputs[2], at)).shape
-    return shape is not None and all(same(d, 1) for d in shape[:-1])
+    shape, whole = at.fact(one_row(inner.inputs[2], at)).shape, at.fact(inner.output).shape
+    if shape is None or whole is None or not all(same(d, 1) for d in shape[:-1]):
+        return False
+    # What has one entry is repeated, and an open size may be one.
+    return not shape or same(shape[-1], 1) or same(shape[-1], whole[-1])
 
 
 def _goes_with(value: str, columns: Shape, at: Workspace) -> bool:

@@ -242,7 +242,17 @@ def _squeeze(node: Node, inputs: Inputs) -> Shape | None:
     return tuple(kept) if sum(not isinstance(d, int) for d in kept) == 1 else None
 
 
+def _attention(node: Node, inputs: Inputs) -> Shape | None:
+    """Only where values of several heads have an open width, which onnx 1.23 takes for none."""
+    query, value = _shape(inputs, 0), _shape(inputs, 2)
+    if query is None or value is None or len(query) != 3 or isinstance(value[-1], int):
+        return None
+    heads, own = (int(node.attrs.get(name, 0)) for name in ("q_num_heads", "kv_num_heads"))
+    return (*query[:2], value[-1] if heads == own else fresh())
+
+
 RULES: dict[str, ShapeRule] = {
+    "Attention": _attention,
     "Einsum": _einsum,
     "Squeeze": _squeeze,
     "Reshape": _reshape,
@@ -275,7 +285,7 @@ def refine(node: Node, inputs: Inputs, inferred: Sequence[Shape | None]) -> list
     derived = rule(node, inputs)
     if derived is None:
         return list(inferred)
-    if node.op not in ("Slice", "Einsum") and inferred[0] is not None and len(inferred[0]) == len(derived):
+    if node.op not in ("Attention", "Slice", "Einsum") and inferred[0] is not None and len(inferred[0]) == len(derived):
         # Where onnx knows a number, it wins: it may have seen constants that have no content here.
         derived = tuple(
             i if isinstance(i, int) and not isinstance(d, int) and not differ(i, d) else d

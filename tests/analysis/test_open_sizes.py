@@ -95,3 +95,16 @@ def test_a_slice_along_an_axis_that_sizes_say() -> None:
     assert shape is not None
     assert not any(isinstance(size, int) for size in shape)
     assert_right(model, batches=[1, 2])
+
+
+@pytest.mark.parametrize("heads", [(2, 2), (2, 1)])
+@pytest.mark.parametrize("side", ["u", "i"])
+def test_attention_to_values_of_an_open_width(side: str, heads: tuple[int, int]) -> None:
+    width = 4 * heads[1] // heads[0]
+    model = parse(
+        f"""g (float[B,2,4] i, float[B,5,{width}] u, float[B,5,S] {side}v) => (float[K,M,N] y) {{
+            y = Attention<q_num_heads = {heads[0]}, kv_num_heads = {heads[1]}>(i, u, {side}v)
+        }}""",
+        opset=24,
+    )
+    assert_right(model, ["u", "uv"] if side == "u" else ["u"], lengths={"S": 6})

@@ -83,6 +83,15 @@ def test_not_into_a_bias_that_is_scaled_or_of_each_item(product: str) -> None:
     assert apply(RULE, text).times == 0
 
 
+def test_not_into_a_bias_of_an_open_size() -> None:
+    """It may be one, and then it is repeated."""
+    text = """score (float[B,5] item, float[B,3] user, float[B,S] user_bias) => (float[B,1,3] y)
+        <float[5,3] w, int64[3] apart = {-1, 1, 3}> {
+            own = Neg(user_bias) g = Gemm(item, w, own) v = Reshape(g, apart) u = Unsqueeze(user, one) y = Add(v, u)
+        }""".replace("<float", "<int64[1] one = {1}, float")
+    assert apply(RULE, text).times == 0
+
+
 def test_not_a_summand_of_each_item() -> None:
     assert apply(RULE, text_of("MatMul(item, w)", "float[B,2,3] item2")).times == 0
 
