@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
 
 import onnx
@@ -68,7 +68,7 @@ def _behind_what_all_have(graph: Graph, dims: Iterable[Sequence[Dimension]]) -> 
     return named[0] if named else None
 
 
-def _behind_lengths(graph: Graph, dims: Iterable[Sequence[Dimension]], first: Iterable[str]) -> str | None:
+def _behind_lengths(graph: Graph, dims: Iterable[Sequence[Dimension]], first: Set[str]) -> str | None:
     """The size of the candidates where the items begin with the length of something, as time-major inputs do.
 
     Each score is of one candidate, so outputs begin with the number of them, or its name says what it is. All inputs
@@ -80,7 +80,7 @@ def _behind_lengths(graph: Graph, dims: Iterable[Sequence[Dimension]], first: It
     shared = set.intersection(*filter(None, symbols)) if any(symbols) else set()
     counting = [s for s in sorted(shared) if s.lower() in BATCH_NAMES or scores == {s}]
     telling = any(symbol in scores or symbol.lower() in BATCH_NAMES for symbol in first)
-    return counting[0] if len(counting) == 1 and not telling else None
+    return counting[0] if len(counting) == 1 and first and not telling else None
 
 
 def _inner_symbol(dims: Mapping[str, Sequence[Dimension]], sides: Sides, named: Sides) -> str | None:

@@ -236,6 +236,7 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)
+    _check_names(graph, axes)
     _check_sides(graph, sides, stacked)
     widths = {name: int(dims_of(graph, name)[1].dim_value) for name in stacked}
     repeated = tuple(name for name in inside if not is_length(graph, name, inside, axes))
@@ -265,6 +266,24 @@ def _settled_batch(graph: Graph, sides: Sides, axes: dict[str, int], sure: Set[s
     if items and not any(sides[name] is InputSide.ITEM for name in items):
         raise UsageError(_disagreement(graph, rows))
     return wanted
+
+
+def _check_names(graph: Graph, axes: Mapping[str, int]) -> None:
+    """Refuses to take two names for one number where an input has both.
+
+    Raises:
+        UsageError: The candidates of one input bear the name of another axis of an input whose own bear another.
+    """
+    symbols = {name: [d.dim_param for d in dims_of(graph, name)] for name in axes}
+    own = {name: symbols[name][axis] for name, axis in axes.items()}
+    for symbol in own.values():
+        other = next((n for n, names in symbols.items() if own[n] != symbol and symbol and symbol in names), None)
+        if other is not None:
+            raise UsageError(
+                f"whether '{symbol}' or '{own[other]}' is the number of candidates cannot be told, of which '{other}' "
+                "has both; call it the same in all inputs, and let outputs begin with it. "
+                f"The inputs are {listed_inputs(graph)}"
+            )
 
 
 def _disagreement(graph: Graph, rows: Mapping[str, int | None]) -> str:

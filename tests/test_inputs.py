@@ -326,6 +326,20 @@ def test_items_that_begin_with_their_number(inputs: str, axes: dict[str, int], o
     assert from_text(inputs, "y = Identity(u)", ["u"], output).inputs.axes == axes
 
 
+@pytest.mark.parametrize("item", ["float[h,x,4] i", "float[h,4,x] i"])
+def test_two_names_that_cannot_be_one_number(item: str) -> None:
+    """Who has both would have to be square."""
+    with pytest.raises(
+        UsageError, match="'x' or 'h' is the number of candidates cannot be told, of which 'i' has both"
+    ):
+        from_text(f"float[x,4] u, {item}", "y = Identity(u)", ["u"], "float[h,4] y")
+
+
+def test_candidates_that_are_compared_with_each_other() -> None:
+    chosen = choose("float[x,4] u, float[x,x] i", ["u"])
+    assert chosen.inputs.axes == {"u": 0, "i": 0}
+
+
 def test_candidates_on_the_last_axis() -> None:
     chosen = choose("float[3,B] a, float[1,B] b", ["a"])
     assert chosen.inputs.axes == {"a": 1, "b": 1}
