@@ -47,7 +47,31 @@ def _elementwise(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entrie
 
 def _layer(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """Plain, unless something that masks goes into it, be it only to be repeated by a product with ones."""
-    return anything(_rank(node, at), WILD if any(x.wild.any() for x in inputs) else PLAIN)
+    if any(x.wild.any() for x in inputs):
+        return anything(_rank(node, at), WILD)
+    plain = not _lays_out(node, at) or all(x.quiet.all() for x in inputs)
+    return anything(_rank(node, at), PLAIN) if plain else None
+
+
+def _lays_out(node: Node, at: Workspace) -> bool:
+    """Whether a product sums nothing, and has ones beside one operand: an input that is a mask stays one."""
+    return _sums_nothing(node, at) and sum(not _is_ones(v, at) for v in node.inputs if v) <= 1
+
+
+def _sums_nothing(node: Node, at: Workspace) -> bool:
+    """Whether a product has one summand for each entry."""
+    if node.op == "Einsum":
+        left, arrow, result = str(node.attrs.get("equation", "")).partition("->")
+        return bool(arrow) and {*left} - {*",. "} <= {*result}
+    shape = at.fact(node.inputs[0]).shape
+    return (
+        node.op in ("MatMul", "Gemm") and bool(shape) and same((shape or ())[0 if node.attrs.get("transA") else -1], 1)
+    )
+
+
+def _is_ones(value: str, at: Workspace) -> bool:
+    array = at.constant(value) if at.is_weight(value) else None
+    return array is not None and bool((array == 1).all())
 
 
 def _smooth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:

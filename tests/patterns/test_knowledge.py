@@ -28,6 +28,7 @@ WEIGHTS = {
     "huge": np.array(1e9, F32),
     "order": np.array([2, 0, 1]),
     "lows": np.array([-1e9], F32),
+    "column": np.ones((T, 1), F32),
 }
 INPUTS = {
     "user": ("float", ("B", T, 2)),
@@ -137,6 +138,9 @@ def upper(found: Entries) -> set[int]:
         ("a = Mul(user_bias, far) g = Clip(a, far, huge) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
         ("a = Mul(user_bias, far) g = Clip(a, lows, huge) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
         ("a = Mul(s, m) y = Clip(a, lows, huge)", NUMBER),
+        ('a = Einsum<equation = "bij->bji">(user_bias) b = Add(s, a) y = Add(b, hide)', UNKNOWN),
+        ("r = ReduceMax<axes = [1]>(user_bias) a = MatMul(column, r) b = Add(s, a) y = Add(b, hide)", UNKNOWN),
+        ('a = Einsum<equation = "bij,jk->bik">(user_bias, m) b = Add(s, a) y = Add(b, hide)', MASKED),
         ("a = Mul(user_bias, far) g = Sigmoid(a) b = MatMul(m, g) y = Add(b, hide)", MASKED),
         ("a = Mul(user_bias, two) b = MatMul(m, a) y = Add(b, hide)", MASKED),
     ],
