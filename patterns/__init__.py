@@ -49,10 +49,12 @@ from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.joined_entries import JoinedEntries
 from mari_onnx.patterns.joined_rows import JoinedRows
+from mari_onnx.patterns.late_keys import LateKeys
 from mari_onnx.patterns.late_lookup import LateLookup
 from mari_onnx.patterns.late_reduce import LateReduce
 from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
+from mari_onnx.patterns.late_values import LateValues
 from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.lookup_layout import LookupLayout
@@ -180,6 +182,8 @@ RULES: tuple[Rule[Any], ...] = (
     SharedRows(),
     FlatLookup(),
     LateLookup(),
+    LateKeys(),
+    LateValues(),
     LookupLayout(),
     CandidateRows(),
     BatchedMatMul(),

@@ -24,6 +24,7 @@ class LateLookup(Rule[Lookup]):
 
     name = "late-lookup"
     algebra = "f(u[i]) = f(u)[i]"
+    rival = True
     exactness = Exactness.EXACT
     ops = frozenset({*UNARY, *BROADCASTING, "MatMul"}) - {"Identity", "PRelu"}
 
