@@ -9,14 +9,12 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._factors import COLUMNS, Factor, Layout, after, moved, places
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._linear import is_linear_layer, matrix_of_layer
 from mari_onnx.rewrite.workspace import Workspace
 
-ROWS = {4: (0, 2, 1, 3), 3: (0, 1, 2)}
-"""How rows in heads, or in none, are laid out as ``[B, h, T, d]`` or ``[B, T, d]``, by the number of axes."""
-COLUMNS = {4: (0, 2, 3, 1), 3: (0, 2, 1)}
-"""And how as ``[B, h, d, T]`` or ``[B, d, T]``."""
+MAX_STEPS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +22,36 @@ class Projected:
     """Rows behind a layer.
 
     Attributes:
-        rows: What the layer reads, ``[B, T, D]``.
-        layer: The layer.
-        heads: How many heads its columns are laid out in; 0 where there is no axis for them.
-        width: The columns of a head.
-        bias: The constant that is added to each row, or nothing.
+        layer: The layer; it reads ``[B, T, D]``, or ``[T, B, D]``.
+        turned: Whether it reads the latter.
+        in_heads: Whether there are heads.
+        columns: Which of its columns each head has.
+        scale: What it is scaled with.
+        bias: The constant that is added to each row before, or nothing.
     """
 
-    rows: str
     layer: Node
-    heads: int
-    width: int
+    turned: bool
+    in_heads: bool
+    columns: tuple[tuple[int, ...], ...]
+    scale: float
     bias: str
+
+    @property
+    def width(self) -> int:
+        """The columns of a head."""
+        return len(self.columns[0])
+
+    def rows(self, at: Workspace) -> str:
+        """What the layer reads, as ``[B, T, D]``."""
+        value = self.layer.inputs[0]
+        return at.emit("Transpose", [value], perm=[1, 0, 2]) if self.turned else value
+
+    def split(self, value: str, at: Workspace) -> str:
+        """What meets the heads, ``[B, h, n, k]`` or ``[B h, n, k]``, as the former."""
+        shape = at.fact(value).shape or ()
+        batch = (at.fact(self.layer.inputs[0]).shape or ())[int(self.turned)]
+        return at.reshape(value, (batch, len(self.columns), *shape[-2:])) if self.in_heads else value
 
     def weight(self, at: Workspace, order: tuple[int, int]) -> str:
         """The weight for each head, ``[h, D, d]`` with the last two axes in an order."""
@@ -45,57 +61,68 @@ class Projected:
         """The bias for each head, ``[h, 1, d]`` with the last two axes in an order."""
         array = at.constant(self.bias)
         assert array is not None
-        return self._in_heads(self.bias, array.reshape(-1, self.width * max(self.heads, 1))[:1], order, at)
+        return self._in_heads(self.bias, array.reshape(-1, array.shape[-1])[:1], order, at)
 
     def _in_heads(self, name: str, matrix: np.ndarray, order: tuple[int, int], at: Workspace) -> str:
         def laid_out() -> np.ndarray:
-            cube = matrix.reshape(len(matrix), max(self.heads, 1), self.width).transpose(1, 0, 2)
-            turned = cube.transpose(0, 1 + order[0], 1 + order[1])
-            return np.ascontiguousarray(turned if self.heads else turned[0])
+            cube = matrix[:, np.array(self.columns)].transpose(1, 0, 2).transpose(0, 1 + order[0], 1 + order[1])
+            scaled = cube if self.scale == 1.0 else (cube.astype(np.float64) * self.scale).astype(cube.dtype)
+            return np.ascontiguousarray(scaled if self.in_heads else scaled[0])
 
-        return at.cached_weight(("projected", name, self.heads, self.width, order), laid_out, f"{name}/heads")
+        return at.cached_weight(("projected", name, self.columns, self.scale, order), laid_out, f"{name}/heads")
 
 
-def projected(value: str, layout: dict[int, tuple[int, ...]], at: Workspace) -> Projected | None:
-    """What a value is, if it is rows of each candidate behind a layer, in one of the layouts above."""
-    shape, node = at.fact(value).shape, at.graph.producer(value)
-    if shape is None or len(shape) not in layout or at.fact(value).dtype not in PRECISE:
+def projected(value: str, order: tuple[int, int], at: Workspace) -> Projected | None:
+    """What a value is, if it is rows of each candidate behind a layer.
+
+    Args:
+        value: ``[B, h, T, d]``, ``[B h, T, d]`` or ``[B, T, d]``, with the last two axes in an order.
+        order: That order.
+        at: The graph.
+    """
+    shape, steps, bias = at.fact(value).shape, list[Node](), ""
+    if shape is None or len(shape) not in (3, 4) or at.fact(value).dtype not in PRECISE or at.is_once(value):
         return None
-    order = tuple(range(len(shape)))
-    while node is not None and node.op == "Transpose" and not node.domain:
-        inner = node.attrs.get("perm", order[::-1])
-        order, value = tuple(inner[axis] for axis in order), node.inputs[0]
-        node = at.graph.producer(value)
-    if node is None or order != layout[len(shape)]:
+    node = at.graph.producer(value)
+    while node is not None and not node.domain and moved(node, at) and len(steps) < MAX_STEPS:
+        steps.append(node)
+        node = at.graph.producer(moved(node, at))
+    if node is None or node.domain:
         return None
-    heads = 0
-    if len(shape) == 4:
-        sizes, whole = at.fact(value).shape or (), _source_shape(node, at)
-        if len(whole) != 3 or not alike(sizes[:2], whole[:2]) or not isinstance(sizes[2], int):
-            return None
-        heads, node = sizes[2], at.graph.producer(node.inputs[0])
-    return _layer(node, heads, at) if node is not None else None
-
-
-def _source_shape(node: Node, at: Workspace) -> Shape:
-    return at.fact(node.inputs[0]).shape or () if node.op == "Reshape" and not node.domain else ()
-
-
-def _layer(node: Node, heads: int, at: Workspace) -> Projected | None:
-    bias, total = "", at.fact(node.output).shape or ()
-    if node.op == "Add" and not node.domain:
-        for value, row in (node.inputs, node.inputs[::-1]):
-            inner = at.graph.producer(value)
-            if inner is not None and _is_one_row(row, total, at) and alike(at.fact(value).shape, total):
-                node, bias = inner, row
-                break
-    if node.op != "MatMul" or node.domain or not is_linear_layer(node, at):
+    total = at.fact(node.output).shape or ()
+    if node.op == "Add":
+        node, bias = _without_bias(node, total, at)
+    if node is None or node.op != "MatMul" or node.domain or not is_linear_layer(node, at):
         return None
-    rows = node.inputs[0]
-    columns = (at.fact(node.inputs[1]).shape or (0,))[-1]
-    if at.fact(rows).rank != 3 or at.is_once(rows) or not isinstance(columns, int) or columns == 0:
+    if len(total) != COLUMNS + 1 or not isinstance(total[-1], int) or at.is_once(node.inputs[0]):
         return None
-    return Projected(rows, node, heads, columns // max(heads, 1), bias)
+    layout: Layout | None = Layout(tuple((Factor(axis, size),) for axis, size in enumerate(total)))
+    for step in reversed(steps):
+        layout = after(step, layout, at)
+    return _found(node, layout, order, bias) if layout is not None else None
+
+
+def _found(layer: Node, layout: Layout, order: tuple[int, int], bias: str) -> Projected | None:
+    """The layer's columns by head, where the axes are those of heads, rows and columns."""
+    leading = [f for axis in layout.axes[:-2] for f in axis]
+    rows, columns = (layout.axes[len(layout.axes) - 2 + order.index(place)] for place in (0, 1))
+    if [f.axis for f in (*leading[:1], *rows)] not in ([0, 1], [1, 0]):
+        return None
+    heads = leading[1:]
+    if any(f.axis != COLUMNS for f in (*heads, *columns)) or not columns:
+        return None
+    table = layout.first + places(heads)[:, np.newaxis] + places(columns)
+    in_heads = len(layout.axes) == 4 or bool(heads)
+    chosen = tuple(tuple(int(c) for c in row) for row in table)
+    return Projected(layer, leading[0].axis == 1, in_heads, chosen, layout.scale, bias)
+
+
+def _without_bias(node: Node, total: Shape, at: Workspace) -> tuple[Node | None, str]:
+    """What a constant is added to, the same for each row."""
+    for value, row in (node.inputs, node.inputs[::-1]):
+        if _is_one_row(row, total, at) and alike(at.fact(value).shape, total):
+            return at.graph.producer(value), row
+    return None, ""
 
 
 def _is_one_row(value: str, total: Shape, at: Workspace) -> bool:

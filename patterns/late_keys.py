@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
-from mari_onnx.patterns._projected import COLUMNS, Projected, projected
+from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._projected import Projected, projected
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -28,27 +28,27 @@ class LateKeys(Rule[Projected]):
     ops = frozenset({"MatMul"})
 
     def match(self, node: Node, at: Workspace) -> Projected | None:
-        found = projected(node.inputs[1], COLUMNS, at)
-        return found if found is not None and are_few(node.inputs[0], found, at) else None
+        found = projected(node.inputs[1], (1, 0), at)
+        return found if found is not None and are_few(node.inputs[0], found, node.inputs[1], at) else None
 
     def rewrite(self, node: Node, found: Projected, at: Workspace) -> Sequence[str]:
-        queries, whole = node.inputs[0], at.fact(node.output).shape or ()
+        queries, whole = found.split(node.inputs[0], at), at.fact(node.output).shape or ()
+        shape = at.fact(queries).shape or ()
         meeting = stacked(at.emit("MatMul", [queries, found.weight(at, (1, 0))]), at)
-        turned = at.emit("Transpose", [found.rows], perm=[0, 2, 1])
-        scores = at.reshape(at.emit("MatMul", [meeting, turned]), whole)
-        if not found.bias:
-            return [scores]
-        return [at.emit("Add", [scores, at.emit("MatMul", [queries, found.added(at, (1, 0))])])]
+        turned = at.emit("Transpose", [found.rows(at)], perm=[0, 2, 1])
+        scores = at.reshape(at.emit("MatMul", [meeting, turned]), (*shape[:-1], whole[-1]))
+        if found.bias:
+            scores = at.emit("Add", [scores, at.emit("MatMul", [queries, found.added(at, (1, 0))])])
+        return [at.reshape(scores, whole)]
 
 
-def are_few(left: str, found: Projected, at: Workspace) -> bool:
+def are_few(left: str, found: Projected, right: str, at: Workspace) -> bool:
     """Whether a value has few rows for each head of each candidate: fewer than the head has columns."""
-    shape, rows = at.fact(left).shape, at.fact(found.rows).shape
-    if shape is None or rows is None or len(shape) != (4 if found.heads else 3) or not same(shape[0], rows[0]):
+    shape, other = at.fact(left).shape, at.fact(right).shape
+    width = (at.fact(found.layer.inputs[0]).shape or (None,))[-1]
+    if shape is None or other is None or not isinstance(width, int) or not alike(shape[:-2], other[:-2]):
         return False
-    if found.heads and not same(shape[1], found.heads):
-        return False
-    return isinstance(shape[-2], int) and shape[-2] < found.width and isinstance(rows[-1], int)
+    return isinstance(shape[-2], int) and shape[-2] < found.width
 
 
 def stacked(value: str, at: Workspace) -> str:

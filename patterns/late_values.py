@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._projected import ROWS, Projected, projected
+from mari_onnx.patterns._projected import Projected, projected
 from mari_onnx.patterns.late_keys import are_few, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -28,17 +28,20 @@ class LateValues(Rule[Projected]):
     ops = frozenset({"MatMul"})
 
     def match(self, node: Node, at: Workspace) -> Projected | None:
-        found = projected(node.inputs[1], ROWS, at)
-        if found is None or not are_few(node.inputs[0], found, at):
+        found = projected(node.inputs[1], (0, 1), at)
+        if found is None or not are_few(node.inputs[0], found, node.inputs[1], at):
             return None
         return found if not found.bias or _sums_to_one(node.inputs[0], at) else None
 
     def rewrite(self, node: Node, found: Projected, at: Workspace) -> Sequence[str]:
-        mixed = at.emit("MatMul", [stacked(node.inputs[0], at), found.rows])
-        whole = at.fact(node.output).shape or ()
-        mixed = at.reshape(mixed, (*whole[:-1], (at.fact(mixed).shape or ())[-1]))
+        weights = found.split(node.inputs[0], at)
+        mixed = at.emit("MatMul", [stacked(weights, at), found.rows(at)])
+        shape = at.fact(weights).shape or ()
+        mixed = at.reshape(mixed, (*shape[:-1], (at.fact(mixed).shape or ())[-1]))
         values = at.emit("MatMul", [mixed, found.weight(at, (0, 1))])
-        return [at.emit("Add", [values, found.added(at, (0, 1))]) if found.bias else values]
+        if found.bias:
+            values = at.emit("Add", [values, found.added(at, (0, 1))])
+        return [at.reshape(values, at.fact(node.output).shape or ())]
 
 
 def _sums_to_one(value: str, at: Workspace) -> bool:

@@ -102,6 +102,55 @@ def test_not_of_keys_that_the_user_has() -> None:
     assert apply(RULE, text).times == 0
 
 
+TIME_MAJOR = """score (float[B,5,8] item, float[B,2,1,3] item_q) => (float[B,2,1,5] y)
+    <float[8,12] w, float[12] c, float[1] two = {2}, int64 which, int64[5] packed = {5, -1, 1, 2, 6},
+     int64[3] beside = {5, -1, 3}, int64[4] laid = {-1, 2, 5, 3}, int64[4] turned = {-1, 2, 3, 5},
+     int64[1] axis = {2}> {
+    x = Transpose<perm = [1, 0, 2]>(item) m = MatMul(x, w) a = Add(m, c) p = Reshape(a, packed)
+    o = Transpose<perm = [3, 0, 1, 2, 4]>(p) g = Gather<axis = 0>(o, which) z = Squeeze(g, axis)
+    b = Reshape(z, beside) s = Transpose<perm = [1, 0, 2]>(b) KEYS y = MatMul(item_q, t)
+}"""
+"""Keys and values of one layer, in heads beside the candidates, as nn.MultiheadAttention is exported."""
+IN_FOUR = "h = Reshape(s, laid) n = Transpose<perm = [0, 1, 3, 2]>(h) t = Mul(n, two)"
+IN_THREE = "n = Transpose<perm = [0, 2, 1]>(s) f = Mul(two, n) t = Reshape(f, turned)"
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("keys", [IN_FOUR, IN_THREE])
+def test_keys_of_heads_beside_the_candidates(keys: str, which: int) -> None:
+    text = TIME_MAJOR.replace("KEYS", keys)
+    outcome = apply(RULE, text, which=np.array(which))
+    assert outcome.times == 1
+    assert (5, 12) not in [outcome.size_of(n.output[0])[::2] for n in outcome.of("MatMul")]
+
+
+@pytest.mark.parametrize("query", ["B,1,6", "2,1,6"])
+def test_heads_that_are_merged_with_the_candidates(query: str) -> None:
+    """As ``torch.bmm`` reads them, with the query laid out likewise."""
+    text = f"""score (float[B,5,8] item, float[{query}] item_q) => (float[C,1,5] y)
+        <float[8,6] w, float[6] c, int64[3] beside = {{5, -1, 3}}, int64[3] heads = {{-1, 1, 3}}> {{
+        x = Transpose<perm = [1, 0, 2]>(item) m = MatMul(x, w) k = Add(m, c) b = Reshape(k, beside)
+        t = Transpose<perm = [1, 2, 0]>(b) q = Reshape(item_q, heads) y = MatMul(q, t)
+    }}"""
+    if query[0] == "B":
+        assert apply(RULE, text).times == 1
+    else:
+        assert apply(RULE, text.replace("item_q", "shared_q"), batches=(2,)).times == 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["Reshape(k, across)", "Mul(k, far)", "Gather<axis = 1>(k, which)"],
+    ids=["columns of several rows", "a number that is none", "some of the rows"],
+)
+def test_not_where_entries_are_more_than_moved(step: str) -> None:
+    text = f"""score (float[B,6,6] item, float[B,2,1,3] item_q) => (float[B,2,1,6] y)
+        <float[6,6] w, int64[4] laid = {{0, 6, 2, 3}}, int64[3] across = {{0, 4, 9}}, int64[6] which, float far> {{
+        k = MatMul(item, w) j = {step} r = Reshape(j, laid) t = Transpose<perm = [0, 2, 3, 1]>(r) y = MatMul(item_q, t)
+    }}"""
+    assert apply(RULE, text, far=np.array(np.inf, np.float32)).times == 0
+
+
 RETRIEVED = """score (float[B,1000,64] user, int64[B,50] item_i, float[B,64] item_q, float[B,64] item)
     => (float[B,64] y)
     <int64[2] flat = {-1, 64}, int64[4] laid = {0, 50, 4, 16}, int64[4] one = {0, 1, 4, 16}, int64[3] wide = {1, 1, 64},
