@@ -15,6 +15,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, alike, quotient, same
+from mari_onnx.ir.orders import order_of
 from mari_onnx.rewrite.workspace import Workspace
 
 COLUMNS = 2
@@ -64,8 +65,7 @@ def after(node: Node, layout: Layout | None, at: Workspace) -> Layout | None:
     if layout is None:
         return None
     if node.op == "Transpose":
-        order = node.attrs.get("perm", range(len(layout.axes) - 1, -1, -1))
-        return replace(layout, axes=tuple(layout.axes[axis] for axis in order))
+        return replace(layout, axes=tuple(layout.axes[axis] for axis in order_of(node, len(layout.axes))))
     if node.op == "Mul":
         array = next(a for a in map(at.constant, filter(at.is_weight, node.inputs)) if a is not None)
         return replace(layout, scale=layout.scale * float(array.reshape(-1)[0]))
