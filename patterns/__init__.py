@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mari_onnx.patterns.alike_groups import AlikeGroups
 from mari_onnx.patterns.attention_steps import AttentionSteps
 from mari_onnx.patterns.batched_matmul import BatchedMatMul
 from mari_onnx.patterns.bias_column import BiasColumn
@@ -162,6 +163,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatCumsum(),
     ConcatExtreme(),
     ConcatWindows(),
+    AlikeGroups(),
     SplitKernel(),
     RepeatedWindows(),
     ContinuedRecurrence(),
