@@ -1,6 +1,6 @@
 """An operator that works along another axis than the one of the Concat::
 
-Softmax / LayerNormalization / Reduce / Slice / Split / Gather( Concat(u, i; axis a), axis b )
+Softmax / LayerNormalization / Reduce / ArgMax / TopK / Slice / Split / Gather( Concat(u, i; axis a), axis b )
     ->   Concat( op(u, axis b), op(i, axis b); axis a' )
 
 op_b([u, i]_a) = [op_b(u), op_b(i)]_a
@@ -21,6 +21,9 @@ from mari_onnx.rewrite.workspace import Workspace
 
 SOFTMAX = ("Softmax", "LogSoftmax", "Hardmax")
 NORMALISING = ("LayerNormalization", "RMSNormalization")
+FINDING = ("ArgMax", "ArgMin")
+SEVERAL = ("Split", "TopK")
+"""Operators with more than one result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,11 @@ class ConcatRowwise(Rule[Rows]):
     name = "concat-rowwise"
     algebra = "op_b([u, i]_a) = [op_b(u), op_b(i)]_a"
     exactness = Exactness.EXACT
-    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, "Slice", "Split", "Gather", "DequantizeLinear"})
+    ops = frozenset({*SOFTMAX, *NORMALISING, *REDUCTIONS, *FINDING, *SEVERAL, "Slice", "Gather", "DequantizeLinear"})
 
     def match(self, node: Node, at: Workspace) -> Rows | None:
         parts = mixed_parts(node.inputs[0], at)
-        if parts is None or not all(node.outputs) or (len(node.outputs) != 1 and node.op != "Split"):
+        if parts is None or not all(node.outputs) or (len(node.outputs) != 1 and node.op not in SEVERAL):
             return None
         axis = _joined_axis(node, parts, at)
         return None if axis is None else Rows(parts, axis)
@@ -79,7 +82,12 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
         # Where there is no zero point, ONNX Runtime 1.31 takes the integers for unsigned when it moves the operator.
         single = len(scales) == 2 and all(shape in ((), (1,)) for shape in scales)
         return parts.axis if single and all(_is_looked_up(v, at) for v in parts.values) else None
-    return _behind_reduction(node, parts, at)
+    if node.op == "TopK":
+        # How many are taken is one number for all rows; each row is sorted by itself, ties by their places in it.
+        is_other = int(node.attrs.get("axis", -1)) % parts.rank != parts.axis
+        return parts.axis if is_other and at.is_weight(node.inputs[1]) else None
+    axes = (int(node.attrs.get("axis", 0)),) if node.op in FINDING else at.axes(node)
+    return _behind_reduction(axes, parts, keeps=bool(node.attrs.get("keepdims", 1)))
 
 
 def _is_looked_up(value: str, at: Workspace) -> bool:
@@ -104,11 +112,10 @@ def _is_within(parameter: str, along: int, parts: Parts, at: Workspace) -> bool:
     return shape is not None and all(size == 1 for size in shape[: max(0, len(shape) - parts.rank + along)])
 
 
-def _behind_reduction(node: Node, parts: Parts, at: Workspace) -> int | None:
-    axes = at.axes(node)
+def _behind_reduction(axes: Sequence[int] | None, parts: Parts, *, keeps: bool) -> int | None:
     if not axes:
         return None
     gone = {int(a) % parts.rank for a in axes}
     if parts.axis in gone:
         return None
-    return parts.axis if node.attrs.get("keepdims", 1) else parts.axis - sum(a < parts.axis for a in gone)
+    return parts.axis if keeps else parts.axis - sum(a < parts.axis for a in gone)

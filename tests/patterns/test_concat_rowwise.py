@@ -92,6 +92,50 @@ def test_an_axis_in_front_goes() -> None:
     assert times(call, 2, "B,5", user="B,3,3", item="B,3,2", axes=np.array([1])) == 1
 
 
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("attrs", ["axis = 2", "axis = -1, keepdims = 0", "axis = 2, select_last_index = 1"])
+def test_the_place_of_the_largest(op: str, attrs: str) -> None:
+    result = "B,5" if "keepdims" in attrs else "B,5,1"
+    text = f"""score (float[B,3,4] user, float[B,2,4] item) => (int64[{result}] y) {{
+        x = Concat<axis = 1>(user, item)
+        y = {op}<{attrs}>(x)
+    }}"""
+    assert apply(RULE, text).times == 1
+
+
+@pytest.mark.parametrize("axis", ["axis = 1", "axis = -2"])
+def test_not_the_place_among_all(axis: str) -> None:
+    text = f"""score (float[B,3,4] user, float[B,2,4] item) => (int64[x,y,4] y) {{
+        x = Concat<axis = 1>(user, item)
+        y = ArgMax<{axis}>(x)
+    }}"""
+    assert apply(RULE, text).times == 0
+
+
+def largest(attrs: str, *, count: str = "count = Constant<value_ints = [2]>()", result: str = "B,5,2") -> int:
+    text = f"""score (float[B,3,4] user, float[B,2,4] item, int64[1] few) => (float[{result}] y, int64[{result}] z) {{
+        {count}
+        x = Concat<axis = 1>(user, item)
+        y, z = TopK<{attrs}>(x, count)
+    }}"""
+    return apply(RULE, text).times
+
+
+@pytest.mark.parametrize("attrs", ["axis = -1", "axis = 2, largest = 0", "axis = 2, sorted = 1"])
+def test_the_largest_of_each_token(attrs: str) -> None:
+    assert largest(attrs) == 1
+
+
+def test_not_the_largest_of_all_tokens() -> None:
+    assert largest("axis = 1", result="B,2,4") == 0
+
+
+def test_not_as_many_as_the_request_says() -> None:
+    count = """two = Constant<value_ints = [2]>() one = Constant<value_ints = [1]>()
+        some = Max(few, one) count = Min(some, two)"""
+    assert largest("axis = -1", count=count, result="B,5,n") == 0
+
+
 @pytest.mark.parametrize("axes", [np.array([1]), np.array([1, 2]), np.array([-2])])
 def test_not_over_the_joined_axis(axes: np.ndarray) -> None:
     result = ",".join(["B", *("1" if a in axes % 3 else "54"[a - 1] for a in (1, 2))])
