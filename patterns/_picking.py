@@ -9,6 +9,7 @@ from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.ir.orders import order_of
+from mari_onnx.patterns._equations import agree, plain_terms
 from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -106,6 +107,15 @@ def _looked_up(node: Node, axis: int, at: Workspace) -> Needed | None:
     return {1: axis} if rank and axis < rank and int(node.attrs.get("axis", 0)) == 0 else None
 
 
+def _summed(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """A letter of an Einsum that its result has, wherever it stands."""
+    equation = plain_terms(node)
+    if equation is None or not agree(node.inputs, equation[0], at):
+        return None
+    terms, letter = equation[0], equation[1][axis]
+    return {index: term.index(letter) for index, term in enumerate(terms) if letter in term}
+
+
 TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     **dict.fromkeys(UNARY, _aligned),
     **dict.fromkeys(set(BROADCASTING) - {"PRelu"}, _aligned),
@@ -117,4 +127,5 @@ TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _laid_out),
     "Concat": _joined,
     "Gather": _looked_up,
+    "Einsum": _summed,
 }

@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Unsqueeze": (f"s = {INTS.format([1])} q = Unsqueeze(x, s)", {"pick": "y = Gather<axis = 2>(q, k)"}),
     "Squeeze": (f"s = {INTS.format([1])} q = Squeeze(x, s)", {"item": ("B", 1, 5, 6)}),
     "Concat": ("q = Concat<axis = 2>(x, item)", {}),
+    "Einsum": ('q = Einsum<equation = "bts,std->btd">(x, w)', {"w": np.arange(60, dtype=F32).reshape(6, 5, 2) - 9}),
     "Gather": ("i = Cast<to = 7>(item) a = Abs(i) q = Gather(w, a)", {"w": W, "result": "float[B,6,3]"}),
 }
 
@@ -88,6 +89,25 @@ def test_reductions(op: str, keep: int) -> None:
     outcome = picked(layer, opset=18, exact=False, result=f"float[B{',N' * keep}]")
     assert outcome.times >= 1
     assert entries(outcome, op) == [1]
+
+
+@pytest.mark.parametrize(
+    ("equation", "item", "times"),
+    [
+        ("bij,jk->bki", ("B", 5, 6), 1),
+        ("bij,bij->bij", ("B", 5, 6), 1),
+        ("bii,ik->bki", ("B", 6, 6), 0),
+        ("...ij,jk->...ik", ("B", 5, 6), 0),
+        ("bij,bij->bij", ("B", 1, 6), 0),
+    ],
+)
+def test_letters_that_an_einsum_keeps(equation: str, item: tuple[object, ...], times: int) -> None:
+    operands = "x, x" if equation.count("bij") > 1 else "x, w"
+    layer = f'q = Einsum<equation = "{equation}">({operands})'
+    outcome = picked(layer, "y = Gather<axis = 1>(q, k)", item=item, result="float[B,N,M]", w=W, k=[0])
+    assert bool(outcome.times) == bool(times)
+    if times:
+        assert entries(outcome, "Einsum") == [1]
 
 
 def test_the_rows_of_attention_that_are_read() -> None:
