@@ -51,15 +51,15 @@ class ConcatElementwise(Rule[Operands]):
     def match(self, node: Node, at: Workspace) -> Operands | None:
         if len(node.outputs) != 1:
             return None
+        # Where operands are cut in different places, the one with the fewest borders leads.
         for value in node.inputs:
             parts = mixed_parts(value, at) if value else None
-            if parts is not None:
-                break
-        else:
-            return None
-        if node.op == "BatchNormalization":
-            return _normalised(node, parts)
-        return _broadcast(node, parts, value, at)
+            if parts is None:
+                continue
+            found = _normalised(node, parts) if node.op == "BatchNormalization" else _broadcast(node, parts, at)
+            if found is not None:
+                return found
+        return None
 
     def rewrite(self, node: Node, found: Operands, at: Workspace) -> Sequence[str]:
         def make(value: str, run: Run) -> str:
@@ -90,7 +90,7 @@ def _normalised(node: Node, parts: Parts) -> Operands | None:
     return Operands(parts, 1, (None, 0, 0, 0, 0), {0: parts})
 
 
-def _broadcast(node: Node, parts: Parts, leading: str, at: Workspace) -> Operands | None:
+def _broadcast(node: Node, parts: Parts, at: Workspace) -> Operands | None:
     rank = at.fact(node.output).rank
     if rank is None:
         return None

@@ -17,6 +17,21 @@ F32 = np.float32
 # -- fires -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("order", ["x, z", "z, x"])
+def test_parts_that_lie_within_those_of_the_other(order: str) -> None:
+    outcome = apply(
+        RULE,
+        f"""score (float[B,3] user, float[B,2] item, float[B,2] user2, float[B,3] user3, float[B,4] item3)
+        => (float[B,7] y) {{
+            x = Concat<axis = 1>(user, item, user2)
+            z = Concat<axis = 1>(user3, item3)
+            y = Sub({order})
+        }}""",
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Sub"] == 2
+
+
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
