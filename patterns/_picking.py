@@ -9,6 +9,7 @@ from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.ir.orders import order_of
+from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._equations import agree, plain_terms
 from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.rewrite.workspace import Workspace
@@ -21,7 +22,7 @@ def needed(node: Node, axis: int, at: Workspace) -> Needed | None:
     """What an operator needs for some entries of its output; ``None`` where it may need all of everything.
 
     Args:
-        node: The operator, which has one output.
+        node: The operator. Of several outputs, which have the same axes, one is read.
         axis: The axis of the output that the entries are picked from, counted from the front.
         at: The graph around it.
     """
@@ -58,6 +59,18 @@ def _normalised(node: Node, axis: int, at: Workspace) -> Needed | None:
         return None
     ranks = [at.fact(v).rank for v in node.inputs[1:] if v]
     return {0: axis} if all(r is not None and r <= rank - axis - 1 for r in ranks) else None
+
+
+def _sorted(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """The largest along another axis."""
+    rank = at.fact(node.inputs[0]).rank or 0
+    return {0: axis} if rank and int(node.attrs.get("axis", -1)) % rank != axis else None
+
+
+def _cut(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Cuts of the axes behind it; of two picks in a row the one of the first axis goes in front."""
+    cuts = cuts_of(node, at.fact(node.output).rank or 1, at)
+    return {0: axis} if cuts is not None and min(cuts, default=0) > axis else None
 
 
 def _reduced(node: Node, axis: int, at: Workspace) -> Needed | None:
@@ -128,4 +141,6 @@ TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     "Concat": _joined,
     "Gather": _looked_up,
     "Einsum": _summed,
+    "TopK": _sorted,
+    "Slice": _cut,
 }

@@ -32,12 +32,14 @@ class Picked:
 
     Attributes:
         work: The operator.
+        read: Which of its outputs is read.
         needed: Which of its inputs are cut, and on which axis.
         axis: The axis of its output.
         entries: The entries that are read.
     """
 
     work: Node
+    read: int
     needed: Needed
     axis: int
     entries: Sequence[int]
@@ -55,7 +57,9 @@ class EarlyPick(Rule[Picked]):
     def match(self, node: Node, at: Workspace) -> Picked | None:
         value = node.inputs[0]
         work, fact = at.graph.producer(value), at.fact(value)
-        if work is None or not fact.shape or fact.opaque or len(work.outputs) != 1 or not at.graph.is_private(value):
+        if work is None or not fact.shape or fact.opaque or not at.graph.is_private(value):
+            return None
+        if any(at.graph.consumers(other) or at.graph.is_output(other) for other in work.outputs if other != value):
             return None
         found = _sliced(node, fact.shape, at) if node.op == "Slice" else _gathered(node, fact.shape, at)
         if found is None:
@@ -64,18 +68,18 @@ class EarlyPick(Rule[Picked]):
         if (fact.axis is not None and fact.axis.index == axis) or not 0 < len(entries) < fact.shape[axis]:
             return None
         wanted = needed(work, axis, at)
-        return Picked(work, wanted, axis, entries) if wanted else None
+        return Picked(work, work.outputs.index(value), wanted, axis, entries) if wanted else None
 
     def rewrite(self, node: Node, found: Picked, at: Workspace) -> Sequence[str]:
         inputs = list(found.work.inputs)
         for index, axis in found.needed.items():
             inputs[index] = _picked(inputs[index], axis, found.entries, at)
-        shape = list(at.fact(found.work.output).shape or ())
+        shape = list(at.fact(node.inputs[0]).shape or ())
         shape[found.axis] = len(found.entries)
         if found.work.op in VIEWS:
             made = at.reshape(inputs[0], shape)
         else:
-            made = at.emit(found.work.op, inputs, **dict(found.work.attrs))
+            made = at.emit_many(found.work.op, inputs, len(found.work.outputs), **dict(found.work.attrs))[found.read]
         return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]
 
 

@@ -62,6 +62,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Squeeze": (f"s = {INTS.format([1])} q = Squeeze(x, s)", {"item": ("B", 1, 5, 6)}),
     "Concat": ("q = Concat<axis = 2>(x, item)", {}),
     "Einsum": ('q = Einsum<equation = "bts,std->btd">(x, w)', {"w": np.arange(60, dtype=F32).reshape(6, 5, 2) - 9}),
+    "TopK": (f"n = {INTS.format([2])} q, places = TopK(x, n)", {"result": "float[B,N]"}),
+    "Slice": (f"s = {INTS.format([1])} e = {INTS.format([3])} a = {INTS.format([2])} q = Slice(x, s, e, a)", {}),
     "Gather": ("i = Cast<to = 7>(item) a = Abs(i) q = Gather(w, a)", {"w": W, "result": "float[B,6,3]"}),
 }
 
@@ -130,6 +132,30 @@ def test_a_batch_of_products() -> None:
     assert entries(outcome, "MatMul") == [1]
 
 
+def test_places_of_the_largest() -> None:
+    layer = f"n = {INTS.format([2])} largest, places = TopK<axis = -1>(x, n) q = Cast<to = 1>(places)"
+    outcome = picked(layer)
+    assert outcome.times >= 1
+    assert outcome.size_of(outcome.of("TopK")[0].output[1])[1:] == (1, 2)
+
+
+def test_two_cuts_in_a_row_of_which_the_first_axis_goes_in_front() -> None:
+    layer = f"s = {INTS.format([1])} e = {INTS.format([3])} a = {INTS.format([2])} q = Slice(x, s, e, a)"
+    outcome = picked(
+        layer,
+        f"s1 = {INTS.format([4])} e1 = {INTS.format([5])} a1 = {INTS.format([1])} y = Slice(q, s1, e1, a1)",
+        result="float[B,N,M]",
+    )
+    assert entries(outcome, "Neg") == [1]
+    back = f"s = {INTS.format([1])} e = {INTS.format([3])} a = {INTS.format([1])} q = Slice(x, s, e, a)"
+    outcome = picked(
+        back,
+        f"s1 = {INTS.format([4])} e1 = {INTS.format([5])} a1 = {INTS.format([2])} y = Slice(q, s1, e1, a1)",
+        result="float[B,N,M]",
+    )
+    assert outcome.size_of(outcome.of("Neg")[0].output[0])[1:] == (2, 1)
+
+
 def test_weights_of_each_token() -> None:
     weight = np.arange(30, dtype=F32).reshape(5, 6)
     outcome = picked("q = Mul(x, w)", w=weight)
@@ -168,6 +194,7 @@ def test_scattered_entries(k: list[int]) -> None:
         ("Softmax", "q = Softmax<axis = 1>(x)", 5),
         ("Concat", "q = Concat<axis = 1>(x, item)", 10),
         ("CumSum", "one = Constant<value_int = 1>() q = CumSum(x, one)", 5),
+        ("TopK", "n = Constant<value_ints = [2]>() q, places = TopK<axis = 1>(x, n)", 2),
     ],
 )
 def test_what_needs_the_other_entries(op: str, layer: str, count: int) -> None:
@@ -187,6 +214,12 @@ def test_what_may_be_repeated(monkeypatch: pytest.MonkeyPatch, rows: int) -> Non
         k=np.array([2, 0]),
     )
     assert outcome.times == 0
+
+
+def test_what_another_result_of_is_read() -> None:
+    layer = f"n = {INTS.format([2])} q, places = TopK(x, n) other = Cast<to = 1>(places)"
+    pick = "first = Gather<axis = 1>(q, k) rest = ReduceSum<keepdims = 0>(other) y = Mul(first, rest)"
+    assert entries(picked(layer, pick), "TopK") == [5]
 
 
 def test_what_is_read_by_others_as_well() -> None:
