@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.learned import BY_ENTRY
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, cut, joined, mixed_parts, parts_of
+from mari_onnx.patterns._parts import Parts, Run, apply_to_runs, cut, joined, mixed_parts, parts_of, runs_of
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -51,13 +51,13 @@ class ConcatElementwise(Rule[Operands]):
     def match(self, node: Node, at: Workspace) -> Operands | None:
         if len(node.outputs) != 1:
             return None
-        # Where operands are cut in different places, the one with the fewest borders leads.
-        for value in node.inputs:
-            parts = mixed_parts(value, at) if value else None
-            if parts is None:
-                continue
-            found = _normalised(node, parts) if node.op == "BatchNormalization" else _broadcast(node, parts, at)
-            if found is not None:
+        mixed = [parts for parts in (mixed_parts(v, at) for v in node.inputs if v) if parts is not None]
+        if node.op == "BatchNormalization":
+            return _normalised(node, mixed[0]) if mixed else None
+        # Where operands are cut in different places, one with fewer borders may lead.
+        for parts in mixed:
+            found = _broadcast(node, parts, at)
+            if found is not None and (parts is mixed[0] or not _takes_turns(found, at)):
                 return found
         return None
 
@@ -120,6 +120,16 @@ def _broadcast(node: Node, parts: Parts, at: Workspace) -> Operands | None:
 def _splits_alike(parts: Parts, other: Parts, at: Workspace) -> bool:
     """Whether no part of the other Concat crosses the border between user and item parts of the first."""
     return set(_borders(parts, at)) <= {*other.offsets, other.total}
+
+
+def _takes_turns(found: Operands, at: Workspace) -> bool:
+    """Whether user and item take turns in another operand within a run of the leading one.
+
+    Then ``concat-order`` would sort the parts there, which changes the order of the leading operand's: for ever.
+    """
+    bounds = [(run.start, run.start + run.size) for run in runs_of(found.parts, at)]
+    borders = [_borders(other, at) for other in found.others.values()]
+    return any(sum(first < border < last for border in inside) > 1 for inside in borders for first, last in bounds)
 
 
 def _borders(parts: Parts, at: Workspace) -> list[int]:

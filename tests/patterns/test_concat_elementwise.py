@@ -32,6 +32,19 @@ def test_parts_that_lie_within_those_of_the_other(order: str) -> None:
     assert outcome.ops["Sub"] == 2
 
 
+def test_not_parts_that_take_turns_within_those_of_the_other() -> None:
+    outcome = apply(
+        RULE,
+        """score (float[B,3] user, float[B,2] item, float[B,2] user2, float[B,1] item2, float[B,3] user3,
+            float[B,5] item3) => (float[B,8] y) {
+            x = Concat<axis = 1>(user, item, user2, item2)
+            z = Concat<axis = 1>(user3, item3)
+            y = Sub(x, z)
+        }""",
+    )
+    assert outcome.times == 0
+
+
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
