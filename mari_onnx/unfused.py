@@ -20,6 +20,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.ir.dims import fresh
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.unfused_integers import CONTRIB_INTEGERS, STANDARD_INTEGERS, are_left
 
 LEARNED = "ai.onnx.ml"
 SMALL = 64
@@ -38,10 +39,11 @@ def unfuse(graph: Graph) -> Graph:
     """
     if not any((n.domain, n.op) in FUSED for n in graph.nodes):
         return graph
-    build = _Build(graph, dict(graph.weights), _Known(graph))
+    left = INTEGERS if are_left(graph) else frozenset()
+    build = Build(graph, dict(graph.weights), _Known(graph))
     nodes: list[Node] = []
     for node in graph.sorted_nodes():
-        made = build.written_out(node)
+        made = [node] if (node.domain, node.op) in left else build.written_out(node)
         for one in made:
             build.known.add(one)
         nodes += made
@@ -72,7 +74,7 @@ class _Known:
 
 
 @dataclass
-class _Build:
+class Build:
     """Writes one operator after the other."""
 
     graph: Graph
@@ -82,6 +84,7 @@ class _Build:
     _source: Node | None = None
 
     def written_out(self, node: Node) -> list[Node]:
+        """The nodes that stand for one; itself where it stays."""
         write = FUSED.get((node.domain, node.op))
         if write is None:
             return [node]
@@ -101,6 +104,7 @@ class _Build:
         return Node(node.op, named(node.inputs), named(node.outputs), node.attrs, "", node.name)
 
     def emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
+        """A standard operator with one output, and that output."""
         assert self._source is not None
         stem = self._source.name or self._source.output
         output = self.graph.unique_name(f"{stem}/{op}")
@@ -117,12 +121,14 @@ class _Build:
         return self.weight(np.array(value, onnx.helper.tensor_dtype_to_np_dtype(dtype)))
 
     def weight(self, array: np.ndarray) -> str:
+        """A constant."""
         name = self.graph.unique_name("mari/unfused")
         self.weights[name] = Weight.of(array)
         self.known.facts[name] = Fact(self.weights[name].dtype, array.shape)
         return name
 
     def rank(self, value: str) -> int:
+        """How many axes a value has; where that is not known, the operator stays."""
         shape = self.known.facts.get(value, Fact()).shape
         if shape is None:
             raise _KeptError
@@ -130,10 +136,11 @@ class _Build:
 
     @property
     def opset(self) -> int:
+        """The version of the standard operators."""
         return self.graph.opset
 
 
-Writer = Callable[[_Build, Node], Sequence[str]]
+Writer = Callable[[Build, Node], Sequence[str]]
 """Emits what stands for a node, and returns a value for each of its outputs."""
 
 ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
@@ -148,21 +155,21 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 """Activations that are fused, and their attributes in the order in which a convolution lists them."""
 
 
-def _activated(build: _Build, node: Node, value: str, given: Mapping[str, float]) -> str:
+def _activated(build: Build, node: Node, value: str, given: Mapping[str, float]) -> str:
     op = str(node.attrs.get("activation", ""))
     if op not in (*ACTIVATIONS, ""):
         raise _KeptError
     return build.emit(op, [value], **given) if op else value
 
 
-def _gemm(build: _Build, node: Node) -> Sequence[str]:
+def _gemm(build: Build, node: Node) -> Sequence[str]:
     attrs = {k: v for k, v in node.attrs.items() if k in ("alpha", "beta", "transA", "transB")}
     names = ACTIVATIONS.get(str(node.attrs.get("activation", "")), ())
     given = {n: node.attrs[f"activation_{n}"] for n in names if f"activation_{n}" in node.attrs}
     return [_activated(build, node, build.emit("Gemm", node.inputs, **attrs), given)]
 
 
-def _conv(build: _Build, node: Node) -> Sequence[str]:
+def _conv(build: Build, node: Node) -> Sequence[str]:
     attrs = {k: v for k, v in node.attrs.items() if k not in ("activation", "activation_params")}
     names = ACTIVATIONS.get(str(node.attrs.get("activation", "")), ())
     given = dict(zip(names, node.attrs.get("activation_params", ()), strict=False))
@@ -172,14 +179,14 @@ def _conv(build: _Build, node: Node) -> Sequence[str]:
     return [_activated(build, node, total, given)]
 
 
-def _matmul(build: _Build, node: Node) -> Sequence[str]:
+def _matmul(build: Build, node: Node) -> Sequence[str]:
     operands = [_turned(build, node, value, side) for value, side in zip(node.inputs, "AB", strict=True)]
     product = build.emit("MatMul", operands)
     scale = float(node.attrs.get("alpha", 1.0))
     return [product if scale == 1.0 else build.emit("Mul", [product, build.constant(scale, node.inputs[0])])]
 
 
-def _turned(build: _Build, node: Node, value: str, side: str) -> str:
+def _turned(build: Build, node: Node, value: str, side: str) -> str:
     """An operand with its last axes exchanged, and its first axis behind those of the batch, as attributes say."""
     swapped, batched = (bool(node.attrs.get(f"{name}{side}", 0)) for name in ("trans", "transBatch"))
     if not swapped and not batched:
@@ -193,7 +200,7 @@ def _turned(build: _Build, node: Node, value: str, side: str) -> str:
     return build.emit("Transpose", [value], perm=order)
 
 
-def _gelu_of(build: _Build, value: str) -> str:
+def _gelu_of(build: Build, value: str) -> str:
     if build.opset >= 20:
         return build.emit("Gelu", [value])
     scaled = build.emit("Div", [value, build.constant(math.sqrt(2.0), value)])
@@ -201,15 +208,15 @@ def _gelu_of(build: _Build, value: str) -> str:
     return build.emit("Mul", [build.emit("Mul", [value, shifted]), build.constant(0.5, value)])
 
 
-def _gelu(build: _Build, node: Node) -> Sequence[str]:
+def _gelu(build: Build, node: Node) -> Sequence[str]:
     return [_gelu_of(build, node.inputs[0])]
 
 
-def _bias_gelu(build: _Build, node: Node) -> Sequence[str]:
+def _bias_gelu(build: Build, node: Node) -> Sequence[str]:
     return [_gelu_of(build, build.emit("Add", node.inputs[:2]))]
 
 
-def _fast_gelu(build: _Build, node: Node) -> Sequence[str]:
+def _fast_gelu(build: Build, node: Node) -> Sequence[str]:
     """With a bias; before there was an operator for it, its steps would stay what they are: a dozen of them."""
     if build.opset < 20:
         raise _KeptError
@@ -217,13 +224,13 @@ def _fast_gelu(build: _Build, node: Node) -> Sequence[str]:
     return [build.emit("Gelu", [value], approximate="tanh")]
 
 
-def _quick_gelu(build: _Build, node: Node) -> Sequence[str]:
+def _quick_gelu(build: Build, node: Node) -> Sequence[str]:
     value, slope = node.inputs[0], float(node.attrs.get("alpha", 1.702))
     inner = value if slope == 1.0 else build.emit("Mul", [value, build.constant(slope, value)])
     return [build.emit("Mul", [value, build.emit("Sigmoid", [inner])])]
 
 
-def _skip_layer_norm(build: _Build, node: Node) -> Sequence[str]:
+def _skip_layer_norm(build: Build, node: Node) -> Sequence[str]:
     """LayerNorm(input + skip + bias), and the sum itself as the fourth output."""
     bias = [node.inputs[4]] if node.has_input(4) else []
     total = _skipped(build, node, bias)
@@ -235,7 +242,7 @@ def _skip_layer_norm(build: _Build, node: Node) -> Sequence[str]:
     return _with_sum(node, _normalized(build, total, weights, epsilon), total)
 
 
-def _layer_norm(build: _Build, node: Node) -> Sequence[str]:
+def _layer_norm(build: Build, node: Node) -> Sequence[str]:
     """LayerNormalization, which ONNX Runtime has in older operator sets as well."""
     axis = int(node.attrs.get("axis", -1))
     if build.opset >= 17 or any(node.outputs[1:]) or axis not in (-1, build.rank(node.inputs[0]) - 1):
@@ -245,20 +252,20 @@ def _layer_norm(build: _Build, node: Node) -> Sequence[str]:
     return [normal, *node.outputs[1:]]
 
 
-def _normalized(build: _Build, value: str, weights: Sequence[str], epsilon: float) -> str:
+def _normalized(build: Build, value: str, weights: Sequence[str], epsilon: float) -> str:
     """The steps of LayerNormalization with a scale and, perhaps, a shift."""
     centred = build.emit("Sub", [value, _mean(build, value)])
     scaled = build.emit("Mul", [_scaled(build, centred, epsilon), weights[0]])
     return build.emit("Add", [scaled, *weights[1:]]) if weights[1:] else scaled
 
 
-def _skip_rms_norm(build: _Build, node: Node) -> Sequence[str]:
+def _skip_rms_norm(build: Build, node: Node) -> Sequence[str]:
     total = _skipped(build, node, [node.inputs[3]] if node.has_input(3) else [])
     normal = _scaled(build, total, float(node.attrs.get("epsilon", 1e-12)))
     return _with_sum(node, build.emit("Mul", [normal, node.inputs[2]]), total)
 
 
-def _rms_norm(build: _Build, node: Node) -> Sequence[str]:
+def _rms_norm(build: Build, node: Node) -> Sequence[str]:
     """SimplifiedLayerNormalization, which ONNX Runtime keeps in the standard domain."""
     axis = int(node.attrs.get("axis", -1))
     if any(node.outputs[1:]) or axis not in (-1, build.rank(node.inputs[0]) - 1):
@@ -267,7 +274,7 @@ def _rms_norm(build: _Build, node: Node) -> Sequence[str]:
     return [build.emit("Mul", [normal, node.inputs[1]]), *node.outputs[1:]]
 
 
-def _skipped(build: _Build, node: Node, bias: Sequence[str]) -> str:
+def _skipped(build: Build, node: Node, bias: Sequence[str]) -> str:
     if any(node.outputs[1:3]):
         raise _KeptError  # mean and deviation are for training
     value = build.emit("Add", [node.inputs[0], *bias]) if bias else node.inputs[0]
@@ -278,27 +285,27 @@ def _with_sum(node: Node, normal: str, total: str) -> Sequence[str]:
     return [normal, "", "", total][: len(node.outputs)]
 
 
-def _scaled(build: _Build, value: str, epsilon: float) -> str:
+def _scaled(build: Build, value: str, epsilon: float) -> str:
     """A value over the root of the mean of its squares."""
     squares = _mean(build, build.emit("Pow", [value, build.constant(2.0, value)]))
     root = build.emit("Sqrt", [build.emit("Add", [squares, build.constant(epsilon, value)])])
     return build.emit("Div", [value, root])
 
 
-def _average_pool(build: _Build, node: Node) -> Sequence[str]:
+def _average_pool(build: Build, node: Node) -> Sequence[str]:
     """The mean of the last of three axes, which TensorFlow's converter writes so; ONNX Runtime does the same."""
     if build.rank(node.inputs[0]) != 3:
         raise _KeptError
     return [_mean(build, node.inputs[0])]
 
 
-def _mean(build: _Build, value: str) -> str:
+def _mean(build: Build, value: str) -> str:
     if build.opset < 18:
         return build.emit("ReduceMean", [value], axes=[-1], keepdims=1)
     return build.emit("ReduceMean", [value, build.weight(np.array([-1], np.int64))], keepdims=1)
 
 
-def _feature_extractor(build: _Build, node: Node) -> list[str]:
+def _feature_extractor(build: Build, node: Node) -> list[str]:
     """Chosen columns."""
     chosen, rank = build.graph.constant(node.inputs[1]), build.rank(node.inputs[0])
     if chosen is None or rank < 2:  # of a vector it makes a matrix
@@ -306,7 +313,7 @@ def _feature_extractor(build: _Build, node: Node) -> list[str]:
     return [build.emit("Gather", [node.inputs[0], build.weight(chosen.reshape(-1))], axis=rank - 1)]
 
 
-def _feature_vectorizer(build: _Build, node: Node) -> list[str]:
+def _feature_vectorizer(build: Build, node: Node) -> list[str]:
     """Matrices side by side, as floats; others than as wide as it says are cut, or filled up."""
     facts = [build.known.facts.get(v, Fact()) for v in node.inputs]
     said = node.attrs.get("inputdimensions", ())
@@ -328,8 +335,12 @@ def _contrib() -> Iterator[tuple[str, Writer]]:
     yield "SkipSimplifiedLayerNormalization", _skip_rms_norm
 
 
+INTEGERS = frozenset({*((CONTRIB, op) for op in CONTRIB_INTEGERS), *(("", op) for op in STANDARD_INTEGERS)})
+"""Operators on integers, by domain and operator."""
+
 FUSED: Mapping[tuple[str, str], Writer] = {
-    **{(CONTRIB, op): write for op, write in _contrib()},
+    **{(CONTRIB, op): write for op, write in (*_contrib(), *CONTRIB_INTEGERS.items())},
+    **{("", op): write for op, write in STANDARD_INTEGERS.items()},
     ("", "SimplifiedLayerNormalization"): _rms_norm,
     ("", "LayerNormalization"): _layer_norm,
     ("", "GlobalAveragePool"): _average_pool,
