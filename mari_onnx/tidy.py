@@ -9,13 +9,14 @@ import onnx
 from mari_onnx.fused import FUSED_ACTIVATIONS
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
+from mari_onnx.rewrite.integers import is_of_integers, is_single
 from mari_onnx.rewrite.lifting import ONCE
 
 
 def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
     graph = with_sums_before_norms(without_keepers(fold_constants(without_dead_nodes(graph))))
-    graph = with_activations_at_products(graph)
+    graph = with_integers_repeated(with_activations_at_products(graph))
     return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
 
 
@@ -83,6 +84,27 @@ def with_sums_before_norms(graph: Graph) -> Graph:
                 fused.add(added)
     nodes = [replace(n, op="Sum", attrs={}, source=None) if n in fused else n for n in graph.nodes]
     return rebuilt(graph, nodes) if fused else graph
+
+
+def with_integers_repeated(graph: Graph) -> Graph:
+    """Repeats the integers that a value of the user is made of, instead of the value.
+
+    Where all that read it are computed on integers, ONNX Runtime makes kernels of them only behind a DequantizeLinear.
+    """
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        scaled = graph.producer(node.inputs[0]) if node.op == "Expand" and not node.domain else None
+        readers = graph.consumers(node.output) if scaled is not None else ()
+        single = scaled is not None and scaled.op == "DequantizeLinear" and is_single(scaled, graph)
+        if scaled is None or not single or not readers or not all(is_of_integers(n, graph) for n in readers):
+            nodes.append(node)
+            continue
+        between = graph.unique_name(f"{node.output}/integers")
+        nodes.append(replace(node, inputs=(scaled.inputs[0], node.inputs[1]), outputs=(between,)))
+        name = graph.unique_name(f"{node.output}/scaled")
+        again = replace(scaled, inputs=(between, *scaled.inputs[1:]), outputs=node.outputs, name=name, source=None)
+        nodes.append(again)
+    return rebuilt(graph, nodes) if len(nodes) > len(graph.nodes) else graph
 
 
 LAYOUTS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})

@@ -14,6 +14,23 @@ from mari_onnx.rewrite.workspace import Workspace
 
 BYTES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
+MOVING = frozenset(
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Split",
+        "Gather",
+        "Expand",
+        "Tile",
+        "Identity",
+    }
+)
+"""Operators past which ONNX Runtime moves a DequantizeLinear."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
@@ -50,6 +67,14 @@ def is_single(parameter: str, at: Workspace) -> bool:
     return at.fact(parameter).shape in ((), (1,))
 
 
+def is_rounded(value: str, at: Workspace) -> bool:
+    """Whether a value was made of integers, and at most moved since."""
+    node = at.graph.producer(value)
+    while node is not None and node.op in MOVING and not node.domain:
+        node = at.graph.producer(node.inputs[0])
+    return node is not None and node.op == "DequantizeLinear"
+
+
 def is_left_to_runtime(node: Node, weight: str, at: Workspace) -> bool:
     """Whether the runtime has a product of its own for a quantized weight, or the weight cannot be cut with its scales.
 
@@ -77,14 +102,15 @@ def pieces_of(weight: str, axis: int, pieces: Sequence[tuple[int, int]], at: Wor
     if made is None:
         return joined([cut(one_row(weight, at), axis, start, size, at) for start, size in pieces], axis, at)
     # Without a zero point ONNX Runtime 1.31 may take the integers for unsigned when it moves the operator.
-    zero = made.zero or _zeros(made, at)
+    zero = made.zero or zeros(made, at)
     scales = [made.scale, zero]
     if axis == made.axis and not is_single(made.scale, at):
         scales = [weight_rows(v, 0, pieces, at) for v in scales]
     return at.emit("DequantizeLinear", [weight_rows(made.integers, axis, pieces, at), *scales], axis=made.axis)
 
 
-def _zeros(made: Quantized, at: Workspace) -> str:
+def zeros(made: Quantized, at: Workspace) -> str:
+    """A zero point of 0 for what has none."""
     dtype = onnx.helper.tensor_dtype_to_np_dtype(at.fact(made.integers).dtype)
     shape = at.fact(made.scale).shape or ()
     return at.weight(np.zeros(tuple(int(d) for d in shape), dtype), "mari/zero")

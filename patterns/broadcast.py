@@ -27,6 +27,7 @@ class Broadcast(Rule[tuple[str, ...]]):
     name = "broadcast"
     algebra = "op(repeat(u), i) = op(u, i)"
     exactness = Exactness.EXACT
+    keeps_integers = True
     ops = frozenset(BROADCASTING) | {"Gemm"}
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:

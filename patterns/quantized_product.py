@@ -1,12 +1,14 @@
 """A product of integers that stand for floats, over a Concat of user and item parts::
 
-    MatMul( DQ(Q(Concat(u, i))), DQ(W) )   ->   s * float( MatMulInteger(Q(i), W_i) + MatMulInteger(Q(u), W_u) )
+    MatMul( DQ(Q(Concat(u, i))), DQ(W) )   ->   Gemm( DQ(Q(i)), DQ(W_i), s * MatMulInteger(Q(u), W_u) )
 
     Q([u, i]) W = Q(u) W_u + Q(i) W_i, in integers
 
-with ``s`` the product of both scales. Integers add up to the same in any order, so a sum that is rounded to an integer
-again (``QuantizeLinear`` behind the product) comes out as it did: its scale is then part of ``s``, as ONNX Runtime
-has it. A bias that is an integer is added to the user's half.
+with ``s`` the product of both scales: the user's half is the integer bias of the items', and ONNX Runtime makes one
+kernel of those, as it did of the whole. Rows of more axes have no such bias, and signed integers no such kernel where
+several products read them: they become ``s * float( MatMulInteger(Q(i), W_i) + MatMulInteger(Q(u), W_u) )``. Integers
+add up to the same in any order, so a sum that is rounded to an integer again (``QuantizeLinear`` behind the product)
+comes out as it did: its scale is then part of ``s``, as ONNX Runtime has it. An integer bias goes with the user's half.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, turned, weight_rows
-from mari_onnx.patterns._quantized import BYTES, Quantized, is_single, quantized
+from mari_onnx.patterns._quantized import BYTES, Quantized, is_rounded, is_single, quantized, zeros
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -53,6 +55,7 @@ class QuantizedProduct(Rule[Integers]):
     name = "quantized-product"
     algebra = "Q([u, i]) W = Q(u) W_u + Q(i) W_i"
     exactness = Exactness.REASSOCIATING
+    keeps_integers = True
     ops = PRODUCTS | {"QuantizeLinear"}
 
     def match(self, node: Node, at: Workspace) -> Integers | None:
@@ -65,13 +68,21 @@ class QuantizedProduct(Rule[Integers]):
         return _integers(product, at)
 
     def rewrite(self, node: Node, found: Integers, at: Workspace) -> Sequence[str]:
-        item, user = (_half(found, once, at) for once in (False, True))
+        user = _half(found, True, at)
         if found.bias:
             user = at.emit("Add", [user, found.bias])
+        scale = (np.squeeze(_constant(found.left.scale, at)) * _constant(found.right.scale, at)).astype(np.float32)
+        if found.parts.rank == 2 and at.fact(found.left.integers).dtype == onnx.TensorProto.UINT8:
+            total = _with_bias(found, one_row(user, at), at.weight(scale, "mari/scale"), at)
+            return [
+                total
+                if node.op in PRODUCTS
+                else at.emit("QuantizeLinear", [total, *node.inputs[1:]], **dict(node.attrs))
+            ]
+        item = _half(found, False, at)
         total = at.emit("Cast", [at.emit("Add", [item, one_row(user, at)])], to=onnx.TensorProto.FLOAT)
-        scale = np.squeeze(_constant(found.left.scale, at)) * _constant(found.right.scale, at)
         if node.op in PRODUCTS:
-            return [at.emit("Mul", [total, at.weight(scale.astype(np.float32), "mari/scale")])]
+            return [at.emit("Mul", [total, at.weight(scale, "mari/scale")])]
         # In this order of operations ONNX Runtime rounds, too; the result is the same to the last bit.
         fine = (scale / np.squeeze(_constant(node.inputs[1], at))).astype(np.float32)
         scaled = at.emit("Mul", [total, at.weight(fine, "mari/scale")])
@@ -136,16 +147,38 @@ def _bias(node: Node, left: Quantized, right: Quantized, at: Workspace) -> str |
     return bias.integers if same and plain else None
 
 
+def _with_bias(found: Integers, user: str, scale: str, at: Workspace) -> str:
+    """The items' half as floats between which ONNX Runtime sees integers, with the user's half as the bias."""
+    value, pieces = _chosen(found, False, at)
+    left, right = found.left, found.right
+    if found.rounding is not None:
+        if is_rounded(value, at):  # ONNX Runtime makes one rounding of two, unless there is a Concat in between
+            value = at.emit("Concat", [value], axis=found.parts.axis)
+        value = at.emit("QuantizeLinear", [value, *found.rounding.inputs[1:]], **dict(found.rounding.attrs))
+    item = at.emit("DequantizeLinear", [value, left.scale, left.zero or zeros(left, at)])
+    part = weight_rows(right.integers, int(found.turned), pieces, at)
+    weight = at.emit("DequantizeLinear", [part, right.scale, right.zero or zeros(right, at)], axis=right.axis)
+    none = at.weight(np.zeros(at.fact(scale).shape or (), np.int32), "mari/zero")
+    bias = at.emit("DequantizeLinear", [user, scale, none], axis=1)
+    return at.emit("Gemm", [item, weight, bias], transB=int(found.turned))
+
+
+def _chosen(found: Integers, once: bool, at: Workspace) -> tuple[str, list[tuple[int, int]]]:
+    """The parts that are computed once, or the others, side by side, and where they lie."""
+    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
+    value = joined([v for v, _, _ in chosen], found.parts.axis, at)
+    return value, [(start, size) for _, start, size in chosen]
+
+
 def _half(found: Integers, once: bool, at: Workspace) -> str:
     """The sum of products of integers over the parts that are computed once, or over the others."""
-    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
-    value, zero = joined([v for v, _, _ in chosen], found.parts.axis, at), found.left.zero
+    value, pieces = _chosen(found, once, at)
+    zero = found.left.zero
     if found.rounding is not None and at.fact(found.left.integers).dtype == onnx.TensorProto.INT8:
         zero = _unsigned(zero, at)
         value = at.emit("QuantizeLinear", [value, found.rounding.inputs[1], zero])
     elif found.rounding is not None:
         value = at.emit("QuantizeLinear", [value, *found.rounding.inputs[1:]], **dict(found.rounding.attrs))
-    pieces = [(start, size) for _, start, size in chosen]
     weight = weight_rows(found.right.integers, int(found.turned), pieces, at)
     if found.turned:
         weight = turned(weight, at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -82,6 +84,62 @@ def test_integers_are_multiplied_in_halves_to_the_last_bit(per_channel: bool) ->
     user, item = (random.normal(size=(rows, width)).astype(np.float32) for rows, width in ((1, 48), (200, 16)))
     expected = running(original, {"user_x": user.repeat(200, axis=0), "item_x": item})
     np.testing.assert_array_equal(running(result.model, {"user_x": user, "item_x": item}), expected)
+
+
+PAIRS = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[B,48] user_x, float[B,16] item_x) => (float[B,32] y) {
+    uq = QuantizeLinear(user_x, su, zx) ud = DequantizeLinear(uq, su, zx)
+    iq = QuantizeLinear(item_x, si, zi) id = DequantizeLinear(iq, si, zi)
+    x = Concat<axis=1>(ud, id)
+    xq = QuantizeLinear(x, sx, zx) xd = DequantizeLinear(xq, sx, zx)
+    wd = DequantizeLinear<axis=1>(wq, sw, zw) h = MatMul(xd, wd)
+    hq = QuantizeLinear(h, sy, zy) y = DequantizeLinear(hq, sy, zy)
+}"""
+SCALES = {"su": np.array(0.031, np.float32), "si": np.array(0.017, np.float32), "zi": np.array(99, np.uint8)}
+
+
+def pairs(text: str, per_channel: bool = False) -> onnx.ModelProto:
+    """A pair around everything."""
+    model = quantized(text, per_channel)
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in SCALES.items())
+    return model
+
+
+def kernels(model: onnx.ModelProto, tmp_path: Path) -> list[str]:
+    """The operators that ONNX Runtime makes of a model."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "saved.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [n.op_type for n in onnx.load(tmp_path / "saved.onnx").graph.node]
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_items_half_is_one_kernel_that_rounds_as_before(per_channel: bool, tmp_path: Path) -> None:
+    original = pairs(PAIRS, per_channel)
+    result = optimize(original, ["user_x"]).model
+    made = kernels(result, tmp_path)
+    assert made.count("QGemm") == 1
+    assert made.count("QLinearConcat") == 1
+    assert not {"Gemm", "MatMul", "Concat"} & set(made)
+    random = np.random.default_rng(1)
+    user, item = (random.normal(size=(rows, width)).astype(np.float32) for rows, width in ((1, 48), (200, 16)))
+    expected = running(original, {"user_x": user.repeat(200, axis=0), "item_x": item})
+    np.testing.assert_array_equal(running(result, {"user_x": user, "item_x": item}), expected)
+
+
+def test_what_the_runtime_computes_on_integers_stays_so(tmp_path: Path) -> None:
+    """The user's columns are repeated as integers, and no rule joins some of them in floats."""
+    text = PAIRS.replace("Concat<axis=1>(ud, id)", "Concat<axis=1>(ud, id, ud)").replace(
+        "MatMul(xd, wd)", "Sigmoid(xd)"
+    )
+    text = text.replace("float[B,32] y", "float[B,112] y").replace("wd = DequantizeLinear<axis=1>(wq, sw, zw)", "")
+    original = pairs(text)
+    result = optimize(original, ["user_x"]).model
+    made = kernels(result, tmp_path)
+    assert made.count("QLinearConcat") == 1
+    (repeated,) = [n for n in result.graph.node if n.op_type == "Expand"]
+    assert {n.op_type for n in result.graph.node if repeated.output[0] in n.input} == {"DequantizeLinear"}
 
 
 def running(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:

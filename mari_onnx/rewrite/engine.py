@@ -21,6 +21,7 @@ from mari_onnx.errors import RuleError
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.integers import is_of_integers
 from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.registry import AnyRule, by_operator
 from mari_onnx.rewrite.rule import Refusal
@@ -293,6 +294,9 @@ class _Engine:
                 return None
             if is_beside_blocked_product(node, self.workspace):
                 self._refuse(rule, node, "the runtime has a product of its own for weights quantized in blocks")
+                return None
+            if not rule.keeps_integers and is_of_integers(node, self.graph):
+                self._refuse(rule, node, "the runtime computes it on integers")
                 return None
             self.trials.left -= 1
             self.following += 1

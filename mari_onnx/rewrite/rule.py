@@ -56,6 +56,9 @@ class Rule(ABC, Generic[Found]):
     rival: ClassVar[bool] = False
     """Other rules often do better without it: graphs that come out with it and without it are compared."""
 
+    keeps_integers: ClassVar[bool] = False
+    """Where the runtime computes a node on integers, it does so behind the rule, too, or the rule does it itself."""
+
     @abstractmethod
     def match(self, node: Node, at: Workspace) -> Found | Refusal | None:
         """Looks at a node without changing anything.
