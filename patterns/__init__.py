@@ -38,6 +38,7 @@ from mari_onnx.patterns.contracted_weight import ContractedWeight
 from mari_onnx.patterns.divided_mixing import DividedMixing
 from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.dot_sum import DotSum
+from mari_onnx.patterns.dynamic_scale import DynamicScale
 from mari_onnx.patterns.early_pick import EarlyPick
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_mixing import EinsumMixing
@@ -147,6 +148,7 @@ RULES: tuple[Rule[Any], ...] = (
     DividedMixing(),
     SplitProduct(),
     QuantizedProduct(),
+    DynamicScale(),
     ChosenColumns(),
     SharedKeys(),
     AttentionSteps(),

@@ -26,6 +26,8 @@ from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 PRODUCTS = frozenset({"MatMul", "Gemm"})
+LEAST = 256
+"""So many columns take as long to multiply as it takes to add up halves, make floats of them and scale them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class QuantizedProduct(Rule[Integers]):
         if found.bias:
             user = at.emit("Add", [user, found.bias])
         scale = (np.squeeze(_constant(found.left.scale, at)) * _constant(found.right.scale, at)).astype(np.float32)
-        if found.parts.rank == 2 and at.fact(found.left.integers).dtype == onnx.TensorProto.UINT8:
+        if _has_kernel(found, at):
             total = _with_bias(found, one_row(user, at), at.weight(scale, "mari/scale"), at)
             return [
                 total
@@ -122,7 +124,14 @@ def _integers(node: Node, at: Workspace) -> Integers | None:
         return None
     if rounding is None and at.fact(left.integers).dtype == onnx.TensorProto.INT8:
         return None  # ONNX Runtime is slow at products of signed integers; those not made here stay what they are
-    return Integers(left, parts, rounding, right, turned, bias)
+    found = Integers(left, parts, rounding, right, turned, bias)
+    saved = sum(size for value, _, size in parts if at.is_once(value))
+    return found if saved >= LEAST or _has_kernel(found, at) else None
+
+
+def _has_kernel(found: Integers, at: Workspace) -> bool:
+    """Whether ONNX Runtime adds the user's half to the items' in one kernel with the product."""
+    return found.parts.rank == 2 and at.fact(found.left.integers).dtype == onnx.TensorProto.UINT8
 
 
 def _parts(left: Quantized, at: Workspace) -> tuple[Node | None, Parts | None]:

@@ -135,11 +135,22 @@ def _softmax_inside(node: Node, model: CostModel, inputs: Sequence[Sizes | None]
     return WEIGHTS["Softmax"] * count * queries * keys / model.entries + count * queries * model.row
 
 
+INTEGERS = frozenset(
+    {
+        *("MatMulInteger", "QLinearMatMul", "com.microsoft.QGemm"),
+        *("com.microsoft.MatMulIntegerToFloat", "com.microsoft.DynamicQuantizeMatMul"),
+    }
+)
+"""Products of integers."""
+FASTER = 8.0
+"""By what factor those are faster than products of floats, where a processor has instructions for them."""
+
+
 def _products(
     node: Node, facts: Mapping[str, Fact], model: CostModel, inputs: Sequence[Sizes | None], output: Sizes
 ) -> float:
     """What the arithmetic of a product takes: small matrices one by one, or one that is wide enough."""
-    each = node_flops(node, facts, model) / model.flops
+    each = node_flops(node, facts, model) / model.flops / (FASTER if node.kind in INTEGERS else 1.0)
     moved = rearranged_entries(node, inputs, output) * model.copy * REARRANGED if node.op == "Einsum" else 0.0
     matrices = MATRICES[node.kind](node, inputs, output) if node.kind in MATRICES else 1
     if matrices > 1:

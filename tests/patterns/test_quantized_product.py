@@ -34,6 +34,16 @@ def weights(**others: object) -> dict[str, object]:
     return {**WEIGHTS, "w": random.integers(-127, 128, (24, 8)).astype(np.int8), **others}
 
 
+WIDE = ROUNDED.replace("[B,16]", "[B,256]")
+WIDELY = DECLARED.replace("int8[24,8]", "int8[264,8]")
+
+
+def wide(**others: object) -> dict[str, object]:
+    """For rows of so many columns of the user that the halves may be added up in steps."""
+    random = np.random.default_rng(0)
+    return weights(w=random.integers(-127, 128, (264, 8)).astype(np.int8), **others)
+
+
 @pytest.mark.parametrize("rest", [AGAIN, "y = Relu(m)", "n = Neg(m) mq = QuantizeLinear(m, sy, zy) y = Add(n, m)"])
 def test_integers_are_multiplied_in_halves(rest: str) -> None:
     outcome = apply(RULE, ROUNDED.format(declared=DECLARED, rest=rest), exact=rest is AGAIN, **weights())
@@ -92,10 +102,12 @@ def test_integers_that_are_joined_already() -> None:
 @pytest.mark.parametrize("rest", [AGAIN, "y = Relu(m)"])
 def test_rows_of_tokens(rest: str) -> None:
     """There is no integer bias for them."""
-    text = ROUNDED.replace("[B,", "[B,2,").replace("axis = 1", "axis = 2").format(declared=DECLARED, rest=rest)
-    outcome = apply(RULE, text, exact=rest is AGAIN, **weights())
+    text = WIDE.replace("[B,", "[B,2,").replace("axis = 1", "axis = 2").format(declared=WIDELY, rest=rest)
+    outcome = apply(RULE, text, exact=rest is AGAIN, **wide())
     assert outcome.times == 1
     assert outcome.ops["MatMulInteger"] == 2
+    few = ROUNDED.replace("[B,", "[B,2,").replace("axis = 1", "axis = 2").format(declared=DECLARED, rest=rest)
+    assert apply(RULE, few, exact=rest is AGAIN, **weights()).times == 0
 
 
 def test_what_is_rounded_twice_stays_so() -> None:
@@ -141,9 +153,9 @@ def test_a_user_that_is_alone_needs_no_halves() -> None:
 @pytest.mark.parametrize("zero", [0, -7, 127, -128])
 def test_signed_integers_are_multiplied_as_unsigned_ones(zero: int) -> None:
     """ONNX Runtime is many times faster at those; results are the same to the last bit."""
-    declared = DECLARED.replace("uint8 zx", "int8 zx")
-    given = weights(zx=np.int8(zero))
-    outcome = apply(RULE, ROUNDED.format(declared=declared, rest=AGAIN), exact=True, **given)
+    declared = WIDELY.replace("uint8 zx", "int8 zx")
+    given = wide(zx=np.int8(zero))
+    outcome = apply(RULE, WIDE.format(declared=declared, rest=AGAIN), exact=True, **given)
     assert outcome.times == 1
     facts = outcome.workspace.facts
     products = outcome.of("MatMulInteger")
