@@ -114,3 +114,19 @@ def zeros(made: Quantized, at: Workspace) -> str:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(at.fact(made.integers).dtype)
     shape = at.fact(made.scale).shape or ()
     return at.weight(np.zeros(tuple(int(d) for d in shape), dtype), "mari/zero")
+
+
+def unsigned(zero: str, at: Workspace) -> str:
+    """The zero point for unsigned integers that are 128 more than signed ones.
+
+    Rounding and saturation are the same, and so are the products; ONNX Runtime is many times faster at them.
+    """
+    signed = int(constant_of(zero, at).reshape(())) if zero else 0
+    return at.weight(np.array(signed + 128, np.uint8), "mari/zero")
+
+
+def constant_of(value: str, at: Workspace) -> np.ndarray:
+    """The numbers of a constant."""
+    array = at.constant(value)
+    assert array is not None
+    return array

@@ -21,11 +21,22 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, turned, weight_rows
-from mari_onnx.patterns._quantized import BYTES, Quantized, is_rounded, is_single, quantized, zeros
+from mari_onnx.patterns._quantized import (
+    BYTES,
+    Quantized,
+    constant_of,
+    is_rounded,
+    is_single,
+    quantized,
+    unsigned,
+    zeros,
+)
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 PRODUCTS = frozenset({"MatMul", "Gemm"})
+LARGEST = 2.0**30
+"""Larger numbers are no integers of 32 bits with others added to them."""
 LEAST = 256
 """So many columns take as long to multiply as it takes to add up halves, make floats of them and scale them."""
 
@@ -40,7 +51,7 @@ class Integers:
         rounding: Makes integers of the parts, where they are floats.
         right: What the weight was made of.
         turned: Whether the weight's columns are summed over.
-        bias: Integers to add, or nothing.
+        bias: Integers to add, or floats that are rounded to such, or nothing.
     """
 
     left: Quantized
@@ -71,9 +82,9 @@ class QuantizedProduct(Rule[Integers]):
 
     def rewrite(self, node: Node, found: Integers, at: Workspace) -> Sequence[str]:
         user = _half(found, True, at)
+        scale = (np.squeeze(constant_of(found.left.scale, at)) * constant_of(found.right.scale, at)).astype(np.float32)
         if found.bias:
-            user = at.emit("Add", [user, found.bias])
-        scale = (np.squeeze(_constant(found.left.scale, at)) * _constant(found.right.scale, at)).astype(np.float32)
+            user = at.emit("Add", [user, _whole(found.bias, scale, at)])
         if _has_kernel(found, at):
             total = _with_bias(found, one_row(user, at), at.weight(scale, "mari/scale"), at)
             return [
@@ -86,7 +97,7 @@ class QuantizedProduct(Rule[Integers]):
         if node.op in PRODUCTS:
             return [at.emit("Mul", [total, at.weight(scale, "mari/scale")])]
         # In this order of operations ONNX Runtime rounds, too; the result is the same to the last bit.
-        fine = (scale / np.squeeze(_constant(node.inputs[1], at))).astype(np.float32)
+        fine = (scale / np.squeeze(constant_of(node.inputs[1], at))).astype(np.float32)
         scaled = at.emit("Mul", [total, at.weight(fine, "mari/scale")])
         one = at.weight(np.array(1, np.float32), "mari/one")
         return [at.emit("QuantizeLinear", [scaled, one, *node.inputs[2:]], **dict(node.attrs))]
@@ -147,12 +158,16 @@ def _bias(node: Node, left: Quantized, right: Quantized, at: Workspace) -> str |
     """The integers that are added, nothing where there are none, ``None`` where they are of another scale."""
     if not node.has_input(2):
         return ""
+    if at.is_weight(node.inputs[2]) and at.fact(node.inputs[2]).rank == 1 and _rounded(node, at) is not None:
+        # Between integers ONNX Runtime 1.31 makes integers of it.
+        scale = np.squeeze(constant_of(left.scale, at)) * constant_of(right.scale, at)
+        return node.inputs[2] if np.all(np.abs(constant_of(node.inputs[2], at) / scale) < LARGEST) else None
     bias = quantized(node.inputs[2], at)
     if bias is None or at.fact(bias.integers).dtype != onnx.TensorProto.INT32 or not at.is_weight(bias.integers):
         return None
-    expected = np.squeeze(_constant(left.scale, at)) * _constant(right.scale, at)
-    same = np.allclose(_constant(bias.scale, at), expected, rtol=1e-5, atol=0)
-    plain = not bias.zero or not _constant(bias.zero, at).any()
+    expected = np.squeeze(constant_of(left.scale, at)) * constant_of(right.scale, at)
+    same = np.allclose(constant_of(bias.scale, at), expected, rtol=1e-5, atol=0)
+    plain = not bias.zero or not constant_of(bias.zero, at).any()
     return bias.integers if same and plain else None
 
 
@@ -179,12 +194,19 @@ def _chosen(found: Integers, once: bool, at: Workspace) -> tuple[str, list[tuple
     return value, [(start, size) for _, start, size in chosen]
 
 
+def _whole(bias: str, scale: np.ndarray, at: Workspace) -> str:
+    """A bias in integers; one of floats is rounded as ONNX Runtime rounds it."""
+    if at.fact(bias).dtype == onnx.TensorProto.INT32:
+        return bias
+    return at.weight(np.rint(constant_of(bias, at) / scale).astype(np.int32), "mari/bias")
+
+
 def _half(found: Integers, once: bool, at: Workspace) -> str:
     """The sum of products of integers over the parts that are computed once, or over the others."""
     value, pieces = _chosen(found, once, at)
     zero = found.left.zero
     if found.rounding is not None and at.fact(found.left.integers).dtype == onnx.TensorProto.INT8:
-        zero = _unsigned(zero, at)
+        zero = unsigned(zero, at)
         value = at.emit("QuantizeLinear", [value, found.rounding.inputs[1], zero])
     elif found.rounding is not None:
         value = at.emit("QuantizeLinear", [value, *found.rounding.inputs[1:]], **dict(found.rounding.attrs))
@@ -192,18 +214,3 @@ def _half(found: Integers, once: bool, at: Workspace) -> str:
     if found.turned:
         weight = turned(weight, at)
     return at.emit("MatMulInteger", [value, weight, zero, found.right.zero])
-
-
-def _unsigned(zero: str, at: Workspace) -> str:
-    """The zero point for unsigned integers that are 128 more than signed ones.
-
-    Rounding and saturation are the same, and so are the products; ONNX Runtime is many times faster at them.
-    """
-    signed = int(_constant(zero, at).reshape(())) if zero else 0
-    return at.weight(np.array(signed + 128, np.uint8), "mari/zero")
-
-
-def _constant(value: str, at: Workspace) -> np.ndarray:
-    array = at.constant(value)
-    assert array is not None
-    return array

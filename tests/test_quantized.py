@@ -128,6 +128,19 @@ def test_the_items_half_is_one_kernel_that_rounds_as_before(per_channel: bool, t
     np.testing.assert_array_equal(running(result, {"user_x": user, "item_x": item}), expected)
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_bias_of_floats_is_rounded_as_the_runtime_does(per_channel: bool, tmp_path: Path) -> None:
+    original = pairs(PAIRS.replace("MatMul(xd, wd)", "Gemm(xd, wd, b)"), per_channel)
+    random = np.random.default_rng(2)
+    original.graph.initializer.append(numpy_helper.from_array(random.normal(size=32).astype(np.float32), "b"))
+    result = optimize(original, ["user_x"])
+    assert "quantized-product" in [a.rule for a in result.applied]
+    assert kernels(result.model, tmp_path).count("QGemm") == 1
+    user, item = (random.normal(size=(rows, width)).astype(np.float32) for rows, width in ((1, 48), (200, 16)))
+    expected = running(original, {"user_x": user.repeat(200, axis=0), "item_x": item})
+    np.testing.assert_array_equal(running(result.model, {"user_x": user, "item_x": item}), expected)
+
+
 def test_what_the_runtime_computes_on_integers_stays_so(tmp_path: Path) -> None:
     """The user's columns are repeated as integers, and no rule joins some of them in floats."""
     text = PAIRS.replace("Concat<axis=1>(ud, id)", "Concat<axis=1>(ud, id, ud)").replace(
