@@ -20,7 +20,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.ir.dims import fresh
 from mari_onnx.ir.graph import Graph, Node, Weight
-from mari_onnx.unfused_integers import CONTRIB_INTEGERS, STANDARD_INTEGERS, are_left
+from mari_onnx.unfused_integers import CONTRIB_INTEGERS, STANDARD_INTEGERS, with_unsigned
 
 LEARNED = "ai.onnx.ml"
 SMALL = 64
@@ -39,7 +39,9 @@ def unfuse(graph: Graph) -> Graph:
     """
     if not any((n.domain, n.op) in FUSED for n in graph.nodes):
         return graph
-    left = INTEGERS if are_left(graph) else frozenset()
+    unsigned = with_unsigned(graph)
+    left = INTEGERS if unsigned is None else frozenset()
+    graph = graph if unsigned is None else unsigned
     build = Build(graph, dict(graph.weights), _Known(graph))
     nodes: list[Node] = []
     for node in graph.sorted_nodes():

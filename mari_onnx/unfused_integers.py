@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 
 from mari_onnx.analysis.facts import Fact
+from mari_onnx.ir.graph import Graph, Node, Weight
 
 if TYPE_CHECKING:
-    from mari_onnx.ir.graph import Graph, Node
     from mari_onnx.unfused import Build
 
 BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
@@ -40,6 +40,23 @@ OPERANDS = {
     "QLinearWhere": (1, 4),
 }
 """Where operators have integers, in front of their scale and zero point."""
+
+MOVING = frozenset(
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Split",
+        "Gather",
+        "Expand",
+        "Tile",
+        "Identity",
+    }
+)
+PRODUCTS = frozenset({"QLinearMatMul", "QGemm"})
 
 STAYS: tuple[str, ...] = ()
 """What a writer returns for an operator that is used in a way that is not written out here."""
@@ -69,33 +86,54 @@ def _integers(build: Build, value: str, *pair: str) -> str:
     return build.emit("QuantizeLinear", [value, *pair])
 
 
-def are_left(graph: Graph) -> bool:
-    """Whether operators on integers stay, because ONNX Runtime would not make integers of all of them again.
+def with_unsigned(graph: Graph) -> Graph | None:
+    """The graph with unsigned integers where its operators make and read signed ones, 128 more with their zero points.
 
-    On x86 it does so for signed ones only as it makes unsigned ones of them, from each QuantizeLinear to the
-    DequantizeLinear that reads it. Where anything else makes or reads one, as Reshape does, it would compute in floats.
+    They stand for the same floats, and are rounded and cut off alike. Of signed ones ONNX Runtime makes kernels on x86
+    only where it can make unsigned ones of them by itself.
+
+    Returns:
+        The graph; ``None`` where other operators make or read some of the integers, as a Gather from a table does.
     """
     signed = {v for v, w in graph.weights.items() if w.dtype == onnx.TensorProto.INT8 and w.shape in SINGLE}
-    made: dict[str, Node] = {}
+    if not signed or not any(
+        n.op in OPERANDS.keys() - {"DequantizeLinear"} or n.op == "QLinearConcat" for n in graph.nodes
+    ):
+        return graph
+    made: dict[str, None] = {}
+    for node in graph.sorted_nodes():
+        if any(node.inputs[i] in signed for i in _zero_of_result(node)) or (_moves(node) and node.inputs[0] in made):
+            made |= dict.fromkeys(node.outputs)
+    if any(graph.is_output(v) or any(v not in _read(n) for n in graph.consumers(v)) for v in made):
+        return None
+    weights, nodes = dict(graph.weights), []
     for node in graph.nodes:
-        position = _rounds_with(node)
-        if position is not None and node.has_input(position) and node.inputs[position] in signed:
-            made |= dict.fromkeys(node.outputs, node)
-    for value in made:
-        if graph.is_output(value) or any(value not in _read(n) for n in graph.consumers(value)):
-            return True
-    for node in graph.nodes:
-        triples = [node.inputs[i : i + 3] for i in _triples_of(node)]
-        if any(len(t) == 3 and t[2] in signed and t[0] not in made and t[0] not in graph.weights for t in triples):
-            return True
-    return False
+        zeros = [i for i in _zero_of_result(node) if node.inputs[i] in signed]
+        for i in (i for i in _triples_of(node) if i + 2 < len(node.inputs) and node.inputs[i + 2] in signed):
+            if node.inputs[i] in made:
+                zeros.append(i + 2)
+            elif node.op not in PRODUCTS or i != 3:
+                return None
+        inputs = [_unsigned(v, weights) if i in zeros else v for i, v in enumerate(node.inputs)]
+        nodes.append(node.reading(inputs) if zeros else node)
+    return Graph(graph.model, graph.opset, graph.inputs, graph.outputs, weights, nodes)
 
 
-def _rounds_with(node: Node) -> int | None:
+def _moves(node: Node) -> bool:
+    """Whether an operator puts integers into another order, whatever they stand for."""
+    return node.op in MOVING and not node.domain
+
+
+def _unsigned(zero: str, weights: dict[str, Weight]) -> str:
+    name = f"{zero}/unsigned"
+    weights[name] = Weight.of((weights[zero].load().astype(np.int16) + 128).astype(np.uint8))
+    return name
+
+
+def _zero_of_result(node: Node) -> tuple[int, ...]:
     """Where an operator that makes integers has their zero point."""
-    if node.op == "QLinearConcat":
-        return 1
-    return ROUNDED.get(node.op)
+    position = 1 if node.op == "QLinearConcat" else ROUNDED.get(node.op)
+    return (position,) if position is not None and node.has_input(position) else ()
 
 
 def _triples_of(node: Node) -> range | tuple[int, ...]:
@@ -106,7 +144,7 @@ def _triples_of(node: Node) -> range | tuple[int, ...]:
 
 
 def _read(node: Node) -> list[str]:
-    return [node.inputs[i] for i in _triples_of(node)]
+    return [node.inputs[i] for i in ((0,) if _moves(node) else _triples_of(node))]
 
 
 def _triples(node: Node, count: int, build: Build) -> list[str] | None:

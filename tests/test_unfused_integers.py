@@ -127,6 +127,20 @@ def test_products(form: str, kind: type, per_column: bool) -> None:
     assert_same_integers(build.model(product, rounded), build.feeds)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_integers_that_are_moved_and_read_twice(kind: type) -> None:
+    """Signed ones become unsigned: ONNX Runtime would make no integers of them again."""
+    build = Quantized(kind)
+    operand, pair, last = build.operand("x", 64, 8), build.pair(1.5), build.pair(2.0)
+    operand[0] = build.add("Reshape", [operand[0], build.weight(np.array([-1, 4]))], domain="")
+    products = []
+    for _ in range(2):
+        numbers = build.random.integers(-127, 128, (4, 4)).astype(np.int8)
+        weight = [build.weight(v) for v in (numbers, np.float32(0.1), np.int8(0))]
+        products += [build.add("QLinearMatMul", [*operand, *weight, *pair], domain=""), *pair]
+    assert_same_integers(build.model(build.add("QLinearAdd", [*products, *last]), last), build.feeds)
+
+
 def test_scaling_under_the_name_of_the_runtime() -> None:
     build = Quantized(np.uint8)
     build.inputs.append(helper.make_tensor_value_info("x", FLOAT, ["B", 4]))
@@ -161,13 +175,14 @@ def stays(model: onnx.ModelProto, op: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_signed_integers_that_something_else_moves(kind: type) -> None:
-    """ONNX Runtime makes no integers of such products again on x86, and would multiply floats."""
+def test_integers_that_come_from_a_table(kind: type) -> None:
+    """ONNX Runtime makes no integers of products of signed ones again on x86, and would multiply floats."""
     build = Quantized(kind)
-    operand, pair = build.operand("x", 64, 8), build.pair()
-    operand[0] = build.add("Reshape", [operand[0], build.weight(np.array([-1, 4]))], domain="")
-    weight = [build.weight(v) for v in (np.ones((4, 4), np.int8), np.float32(0.1), np.int8(0))]
-    model = build.model(build.add("QLinearMatMul", [*operand, *weight, *pair], domain=""), pair)
+    build.inputs.append(helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["B"]))
+    table, pair = build.weight(np.ones((9, 8), kind)), build.pair()
+    rows = build.add("Gather", [table, "ids"], domain="")
+    weight = [build.weight(v) for v in (np.ones((8, 4), np.int8), np.float32(0.1), np.int8(0))]
+    model = build.model(build.add("QLinearMatMul", [rows, *build.pair(), *weight, *pair], domain=""), pair)
     assert stays(model, "QLinearMatMul") == (kind is np.int8)
 
 
