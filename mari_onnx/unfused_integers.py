@@ -15,6 +15,7 @@ import onnx
 
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.graph import Graph, Node, Weight
+from mari_onnx.moving import MOVING
 
 if TYPE_CHECKING:
     from mari_onnx.unfused import Build
@@ -41,21 +42,6 @@ OPERANDS = {
 }
 """Where operators have integers, in front of their scale and zero point."""
 
-MOVING = frozenset(
-    {
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Split",
-        "Gather",
-        "Expand",
-        "Tile",
-        "Identity",
-    }
-)
 PRODUCTS = frozenset({"QLinearMatMul", "QGemm"})
 
 STAYS: tuple[str, ...] = ()

@@ -9,27 +9,11 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.moving import MOVING
 from mari_onnx.patterns._parts import cut, joined, one_row, weight_rows
 from mari_onnx.rewrite.workspace import Workspace
 
 BYTES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-
-MOVING = frozenset(
-    {
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Split",
-        "Gather",
-        "Expand",
-        "Tile",
-        "Identity",
-    }
-)
-"""Operators past which ONNX Runtime moves a DequantizeLinear."""
 
 
 @dataclass(frozen=True, slots=True)
