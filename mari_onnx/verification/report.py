@@ -42,6 +42,7 @@ class OutputReport:
         error_vs_float64: errors of both models against float64, None without such a run.
         mismatch: what is wrong and in which run, None when all agrees.
         choices: of an output of integers with a mismatch, what float64 makes of it; None without such a run.
+        nudged: how far the original goes when its weights are moved by their last bit; None where that was not run.
     """
 
     name: str
@@ -51,6 +52,7 @@ class OutputReport:
     error_vs_float64: Float64Error | None = None
     mismatch: str | None = None
     choices: Choices | None = None
+    nudged: float | None = None
 
     def with_run(self, found: Comparison, where: str) -> OutputReport:
         """The report with one more run; the first mismatch stays.
@@ -175,6 +177,8 @@ def _sensitivity(output: OutputReport) -> str:
             f"rounding decides what the model chooses: against float64 {original} of {entries} entries of {output.name}"
             f" are others in the original as well, {optimized} in the result; {TIES}"
         )
+    if output.nudged:
+        return _sensitivity_when_nudged(output, output.nudged)
     if errors is None or errors.original <= SENSITIVE * scale or errors.optimized > LIKE_ROUNDING * errors.original:
         return ""
     seen = f"against float64 the original is {errors.original:.2g} off in {output.name} as well, the result"
@@ -183,6 +187,18 @@ def _sensitivity(output: OutputReport) -> str:
         return f"rounding decides what the model chooses: {seen} {errors.optimized:.2g}; {TIES}"
     enough = f"where that is good enough, say --atol {allowed:.1g}"
     return f"the model amplifies rounding: {seen} {errors.optimized:.2g}; {enough}"
+
+
+def _sensitivity_when_nudged(output: OutputReport, nudged: float) -> str:
+    """The same for a model that rounds to integers while it runs."""
+    off = output.max_abs
+    if off is None or off > LIKE_ROUNDING * nudged or 2 * off > WORTHLESS * (output.scale or 0.0):
+        return ""
+    return (
+        f"the model amplifies rounding, as it rounds to integers while it runs: weights moved by their last bit change "
+        f"{output.name} by {nudged:.2g} in the original, the result is {off:.2g} off; where that is good enough, "
+        f"say --atol {2 * off:.1g}"
+    )
 
 
 def _output_json(output: OutputReport) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_leve
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
 from mari_onnx.verification.layouts import candidate_axes
+from mari_onnx.verification.nudged import beside_nudged, run_nudged
 from mari_onnx.verification.order import check_order, doubt
 from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
@@ -364,6 +365,8 @@ def _compare_choices(pair: _Pair, state: _State) -> None:
     with contextlib.suppress(RunError):
         expected, truth = pair.original.run(feeds.full), _truth(pair, state, feeds)
         actual = {} if pair.signature.problem else pair.optimized.run(pair.signature.feeds(feeds.full, feeds.single))
+        if truth is None:
+            state.reports.update(beside_nudged(state.reports, expected, run_nudged(pair.source, feeds.full)))
         state.reports.update(beside_float64(state.reports, expected, actual, truth or {}))
 
 

@@ -392,6 +392,33 @@ def test_other_choices_are_not_put_down_to_rounding(make):
     assert wrong.sensitivity == ""
 
 
+def rounded(make, *, shuffle: bool):
+    """Sums of large columns that cancel out, in one order or another, rounded to integers of a scale of their own."""
+    rng = np.random.default_rng(0)
+    w, order = rng.standard_normal((64, 400)).astype(np.float32), rng.permutation(64) if shuffle else np.arange(64)
+    w -= w.mean(axis=0)
+    text = """g (float[B,32] user, float[B,32] item) => (float[B,400] score) {
+        x = Concat<axis = 1>(user, item) y = Gather<axis = 1>(x, order)
+        large = Constant<value = float[1] {300}>() shifted = Add(y, large) sums = MatMul(shifted, w)
+        q, s, z = DynamicQuantizeLinear(sums) score = DequantizeLinear(q, s, z)
+    }"""
+    return make(text, w=w[order], order=order)
+
+
+def test_what_rounding_to_integers_does_is_said(make):
+    report = verify(rounded(make, shuffle=False), rounded(make, shuffle=True), user_inputs=USER)
+    (score,) = report.outputs
+    assert not report.passed
+    assert score.nudged == pytest.approx(score.max_abs, rel=0.5)  # one step of the scale
+    assert "as it rounds to integers while it runs" in report.sensitivity
+    assert "--atol" in report.sensitivity
+
+
+def test_what_is_wrong_is_not_put_down_to_rounding_to_integers(make):
+    right = rounded(make, shuffle=False)
+    assert verify(right, changed(right, "w", 1e3), user_inputs=USER).sensitivity == ""
+
+
 BURNT = """
 score (float[B,3] user, float[B,2] item) => (float[B,1] score) {
   x = Concat<axis=1>(user, item)
