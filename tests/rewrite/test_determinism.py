@@ -16,7 +16,7 @@ from mari_onnx.pipeline import build
 from models.catalog import Exported
 from tests.committed import MODELS, users_of
 
-each_model = pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
+each_other_model = pytest.mark.parametrize("meta", MODELS[1::2], ids=lambda meta: meta.name)
 
 DIGEST = """
 import hashlib
@@ -25,7 +25,7 @@ from mari_onnx.patterns import RULES
 from mari_onnx.options import Options
 from mari_onnx.pipeline import build
 from tests.committed import MODELS, users_of
-for meta in MODELS:
+for meta in MODELS[::2]:
     model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
     print(meta.name, hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())
 """
@@ -40,10 +40,10 @@ def test_two_processes_with_other_hashes_write_the_same_bytes(pytestconfig: pyte
         )
         outputs.append(done.stdout.splitlines())
     assert outputs[0] == outputs[1]
-    assert len(outputs[0]) == len(MODELS)
+    assert len(outputs[0]) == len(MODELS[::2])
 
 
-@each_model
+@each_other_model
 def test_two_runs_in_one_process_write_the_same_bytes(meta: Exported) -> None:
     def digest() -> str:
         model = build(load_model(meta.path), Options(user_inputs=users_of(meta)), RULES).model
