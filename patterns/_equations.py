@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.rewrite.workspace import Workspace
@@ -17,6 +18,13 @@ def plain_terms(node: Node) -> tuple[list[str], str] | None:
     if not arrow or "." in left or len(terms) != len(node.inputs) or any(len(set(t)) < len(t) for t in terms):
         return None
     return terms, result
+
+
+def spelled_terms(node: Node, at: Workspace) -> tuple[list[str], str] | None:
+    """The letters of each operand and of the result, also where an ellipsis or nothing stands for some of them."""
+    ranks = [at.fact(v).rank for v in node.inputs]
+    known = [rank for rank in ranks if rank is not None]
+    return einsum_terms(str(node.attrs.get("equation", "")), known) if len(known) == len(ranks) else None
 
 
 @dataclass(frozen=True, slots=True)

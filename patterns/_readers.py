@@ -30,6 +30,7 @@ from mari_onnx.patterns._entries import (
     mask_of,
     of_constant,
 )
+from mari_onnx.patterns._equations import spelled_terms
 from mari_onnx.rewrite.workspace import Workspace
 
 Reader = Callable[[Node, Sequence[Entries], Workspace], "Entries | None"]
@@ -59,10 +60,10 @@ def _lays_out(node: Node, at: Workspace) -> bool:
 
 
 def _sums_nothing(node: Node, at: Workspace) -> bool:
-    """Whether a product has one summand for each entry."""
+    """Whether a product has one summand for each entry, as far as can be told."""
     if node.op == "Einsum":
-        left, arrow, result = str(node.attrs.get("equation", "")).partition("->")
-        return bool(arrow) and {*left} - {*",. "} <= {*result}
+        found = spelled_terms(node, at)
+        return found is None or {letter for term in found[0] for letter in term} <= {*found[1]}
     shape = at.fact(node.inputs[0]).shape
     return (
         node.op in ("MatMul", "Gemm") and bool(shape) and same((shape or ())[0 if node.attrs.get("transA") else -1], 1)

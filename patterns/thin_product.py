@@ -16,9 +16,9 @@ from enum import Enum
 
 import numpy as np
 
-from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._equations import spelled_terms
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -68,11 +68,8 @@ class ThinProduct(Rule[Kind]):
 
 def _sums_nothing(node: Node, at: Workspace) -> bool:
     """Whether an Einsum of two operands keeps all of their axes."""
-    ranks = [at.fact(v).rank for v in node.inputs]
-    if len(ranks) != 2 or any(rank is None for rank in ranks):
-        return False
-    found = einsum_terms(str(node.attrs.get("equation", "")), [rank or 0 for rank in ranks])
-    if found is None:
+    found = spelled_terms(node, at)
+    if found is None or len(found[0]) != 2:
         return False
     terms, result = found
     plain = all(len(set(term)) == len(term) for term in (*terms, result))
@@ -81,7 +78,7 @@ def _sums_nothing(node: Node, at: Workspace) -> bool:
 
 def _side_by_side(node: Node, at: Workspace) -> list[str]:
     """The operands with their axes in the order of the result, and of size 1 where they have none."""
-    found = einsum_terms(str(node.attrs["equation"]), [at.fact(v).rank or 0 for v in node.inputs])
+    found = spelled_terms(node, at)
     assert found is not None
     terms, result = found
     made = []

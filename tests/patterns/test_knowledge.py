@@ -139,6 +139,8 @@ def upper(found: Entries) -> set[int]:
         ("a = Mul(user_bias, far) g = Clip(a, lows, huge) b = MatMul(m, g) y = Add(b, hide)", UNKNOWN),
         ("a = Mul(s, m) y = Clip(a, lows, huge)", NUMBER),
         ('a = Einsum<equation = "bij->bji">(user_bias) b = Add(s, a) y = Add(b, hide)', UNKNOWN),
+        ('a = Einsum<equation = "bij">(user_bias) b = Add(s, a) y = Add(b, hide)', UNKNOWN),
+        ('a = Einsum<equation = "...i -> ...i">(user_bias) b = Add(s, a) y = Add(b, hide)', UNKNOWN),
         ("r = ReduceMax<axes = [1]>(user_bias) a = MatMul(column, r) b = Add(s, a) y = Add(b, hide)", UNKNOWN),
         ('a = Einsum<equation = "bij,jk->bik">(user_bias, m) b = Add(s, a) y = Add(b, hide)', MASKED),
         ("a = Mul(user_bias, far) g = Sigmoid(a) b = MatMul(m, g) y = Add(b, hide)", MASKED),
