@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -64,10 +63,9 @@ def build_reference(source: ModelSource, probe: Mapping[str, Array]) -> tuple[Fl
     size = weight_bytes(source.proto, tables)
     if size > LARGEST_WEIGHTS:
         return None, f"no float64 reference: the weights take {size >> 20} MiB, more than {LARGEST_WEIGHTS >> 20}"
-    operators = {node.op_type for graph in all_graphs(source.proto.graph) for node in graph.node}
-    if not operators.isdisjoint(RANDOM_OPERATORS):
+    if draws_numbers(source):
         return None, "no float64 reference: the model draws random numbers"
-    if not operators.isdisjoint(QUANTIZED):
+    if rounds_to_integers(source):
         return None, "no float64 reference: the model rounds to integers, which is no rounding of floats"
     try:
         model = to_double(source, tables)
@@ -79,12 +77,25 @@ def build_reference(source: ModelSource, probe: Mapping[str, Array]) -> tuple[Fl
     return None, "no float64 reference: some operator has no double precision kernel"
 
 
+def draws_numbers(source: ModelSource) -> bool:
+    """Whether the model draws random numbers."""
+    return not _operators(source).isdisjoint(RANDOM_OPERATORS)
+
+
+def rounds_to_integers(source: ModelSource) -> bool:
+    """Whether the model computes with integers that stand for floats."""
+    return not _operators(source).isdisjoint(QUANTIZED)
+
+
+def _operators(source: ModelSource) -> set[str]:
+    return {node.op_type for graph in all_graphs(source.proto.graph) for node in graph.node}
+
+
 def _runtime_engine(
     model: onnx.ModelProto, source: ModelSource
 ) -> Callable[[Mapping[str, Array]], dict[str, Array]] | None:
-    base = Path(source.folder).absolute() if source.folder else None
     try:
-        return open_session(ModelSource(model, None, "float64 reference", base), optimize=False).run
+        return open_session(source.replaced(model, "float64 reference"), optimize=False).run
     except (MariError, RunError):
         return None
 

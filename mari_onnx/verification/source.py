@@ -65,6 +65,10 @@ class ModelSource:
         folder = self.path.parent if self.path is not None else self.base
         return str(folder) if folder is not None else ""
 
+    def replaced(self, proto: onnx.ModelProto, role: str) -> ModelSource:
+        """Another model in memory with the same external data."""
+        return ModelSource(proto, None, role, Path(self.folder).absolute() if self.folder else None)
+
     @property
     def metadata(self) -> dict[str, str]:
         """The metadata_props of the model."""

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from mari_onnx.errors import ModelError, UsageError, VerificationError
 from mari_onnx.verification import Tolerance, ranking_kept, require, verify
+from mari_onnx.verification.nudged import run_nudged
 from mari_onnx.verification.sessions import runtime_message
+from mari_onnx.verification.source import open_source
 
 USER = ["user"]
 
@@ -417,6 +419,10 @@ def test_what_rounding_to_integers_does_is_said(make):
 def test_what_is_wrong_is_not_put_down_to_rounding_to_integers(make):
     right = rounded(make, shuffle=False)
     assert verify(right, changed(right, "w", 1e3), user_inputs=USER).sensitivity == ""
+
+
+def test_rounding_to_integers_is_not_said_of_other_models(original):
+    assert run_nudged(open_source(original), {}) == {}
 
 
 BURNT = """
