@@ -16,6 +16,7 @@ from onnx.numpy_helper import to_array
 from mari_onnx.analysis import Analysis
 from mari_onnx.ir.dims import alike
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.ir.orders import order_of
 from mari_onnx.normalise import without_dead_nodes
 from mari_onnx.positions import sizes
 from mari_onnx.replacement import WITHOUT_WHERE, Replacement, with_replacements
@@ -54,7 +55,7 @@ def _plain(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> l
 def _mask(graph: Graph, indices: str) -> str | None:
     """The mask whose entries the indices are of, one index in each row."""
     rows = graph.producer(indices)
-    if rows is None or rows.kind != "Transpose" or tuple(rows.attrs.get("perm", (1, 0))) != (1, 0):
+    if rows is None or rows.kind != "Transpose" or order_of(rows, 2) != (1, 0):
         return None
     found = graph.producer(rows.inputs[0])
     return found.inputs[0] if found is not None and found.kind == "NonZero" else None

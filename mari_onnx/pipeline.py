@@ -273,8 +273,12 @@ def prepare(loaded: Loaded, options: Options, tell: Progress = lambda stage: Non
     """
     check_valid(loaded)
     tell("analyse")
+    return _analysed(loaded, options.user_inputs, options.item_inputs)
+
+
+def _analysed(loaded: Loaded, user_inputs: Sequence[str] | None, item_inputs: Sequence[str] | None) -> Prepared:
     original = normalise(read_graph(loaded.model, loaded.folder))
-    chosen = choose_inputs(original, options.user_inputs, options.item_inputs)
+    chosen = choose_inputs(original, user_inputs, item_inputs)
     separated, analysis = resolve(separate(original, chosen))
     separated = replace(separated, graph=with_right_outputs(separated.graph, analysis))
     return Prepared(original, chosen, separated, analysis)
@@ -312,9 +316,7 @@ def analyze(
     Raises:
         MariError: The model cannot be read, or its inputs make no sense.
     """
-    loaded = load_model(model)
-    graph = normalise(read_graph(loaded.model, loaded.folder))
-    return resolve(separate(graph, choose_inputs(graph, user_inputs, item_inputs)))[1]
+    return _analysed(load_model(model), user_inputs, item_inputs).analysis
 
 
 def check(

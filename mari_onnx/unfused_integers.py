@@ -15,13 +15,11 @@ import onnx
 
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.ir.graph import Graph, Node, Weight
-from mari_onnx.moving import MOVING
+from mari_onnx.quantized import BYTES, MOVING, SINGLE
 
 if TYPE_CHECKING:
     from mari_onnx.unfused import Build
 
-BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
-SINGLE = ((), (1,))
 PER_AXIS = 13
 """The first operator set in which a scale may have several entries."""
 SOFTMAX_OF_ONE_AXIS = 13
@@ -143,29 +141,18 @@ def _triples(node: Node, count: int, build: Build) -> list[str] | None:
     return [_floats(build, *triple) for triple in triples]
 
 
-def _pair(op: str) -> Callable[[Build, Node], Sequence[str]]:
-    """Two operands, and the scale and zero point of the result."""
+def _between(op: str, count: int, *names: str) -> Callable[[Build, Node], Sequence[str]]:
+    """So many operands, the scale and zero point of the result, and attributes that the standard operator has, too."""
+    first = 3 * count
 
     def write(build: Build, node: Node) -> Sequence[str]:
-        if not (node.has_input(7) and _is_single(build, node.inputs[6], node.inputs[7])):
+        if not (node.has_input(first + 1) and _is_single(build, *node.inputs[first : first + 2])):
             return STAYS
-        operands = _triples(node, 2, build)
-        return STAYS if operands is None else [_integers(build, build.emit(op, operands), *node.inputs[6:8])]
-
-    return write
-
-
-def _unary(op: str, *names: str) -> Callable[[Build, Node], Sequence[str]]:
-    """One operand, the scale and zero point of the result, and the attributes that the standard operator has, too."""
-
-    def write(build: Build, node: Node) -> Sequence[str]:
-        if not (node.has_input(4) and _is_single(build, node.inputs[3], node.inputs[4])):
-            return STAYS
-        operands = _triples(node, 1, build)
+        operands = _triples(node, count, build)
         if operands is None:
             return STAYS
         attrs = {name: node.attrs[name] for name in names if name in node.attrs}
-        return [_integers(build, build.emit(op, operands, **attrs), *node.inputs[3:5])]
+        return [_integers(build, build.emit(op, operands, **attrs), *node.inputs[first : first + 2])]
 
     return write
 
@@ -174,7 +161,7 @@ def _softmax(build: Build, node: Node) -> Sequence[str]:
     """An attribute says which operator set's Softmax it is."""
     said = node.attrs.get("opset")
     same = said is not None and (int(said) >= SOFTMAX_OF_ONE_AXIS) == (build.opset >= SOFTMAX_OF_ONE_AXIS)
-    return _unary("Softmax", "axis")(build, node) if same and "axis" in node.attrs else STAYS
+    return _between("Softmax", 1, "axis")(build, node) if same and "axis" in node.attrs else STAYS
 
 
 def _concat(build: Build, node: Node) -> Sequence[str]:
@@ -273,12 +260,12 @@ def _scaling(op: str) -> Callable[[Build, Node], Sequence[str]]:
 
 def _writers() -> Iterator[tuple[str, Callable[[Build, Node], Sequence[str]]]]:
     yield "QGemm", _gemm
-    yield "QLinearAdd", _pair("Add")
-    yield "QLinearMul", _pair("Mul")
+    yield "QLinearAdd", _between("Add", 2)
+    yield "QLinearMul", _between("Mul", 2)
     yield "QLinearConcat", _concat
     yield "QLinearWhere", _where
-    yield "QLinearSigmoid", _unary("Sigmoid")
-    yield "QLinearLeakyRelu", _unary("LeakyRelu", "alpha")
+    yield "QLinearSigmoid", _between("Sigmoid", 1)
+    yield "QLinearLeakyRelu", _between("LeakyRelu", 1, "alpha")
     yield "QLinearSoftmax", _softmax
     yield from ((op, _scaling(op)) for op in ("QuantizeLinear", "DequantizeLinear"))
 

@@ -31,6 +31,11 @@ MAX_ENTRIES = 1 << 20
 """Larger values are unknown."""
 
 
+def quiet(state: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Which entries are plain, or moderate numbers."""
+    return np.asarray((state == PLAIN) | (state == NUMBER) & (np.abs(number) <= MODERATE))
+
+
 @dataclass(frozen=True)
 class Entries:
     """What is known of each entry of a value.
@@ -50,7 +55,7 @@ class Entries:
     @property
     def quiet(self) -> np.ndarray:
         """Plain, or a moderate number."""
-        return np.asarray((self.state == PLAIN) | (self.state == NUMBER) & (np.abs(self.number) <= MODERATE))
+        return quiet(self.state, self.number)
 
     @property
     def wild(self) -> np.ndarray:
@@ -186,7 +191,7 @@ class _Decided:
         state = self.state.copy()
         number = self.number.astype(np.result_type(self.number, *numbers) if op == "Where" else self.number.dtype)
         is_number = [s == NUMBER for s in states]
-        tame = [(s == PLAIN) | (s == NUMBER) & (np.abs(n) <= MODERATE) for s, n in zip(states, numbers, strict=True)]
+        tame = [quiet(s, n) for s, n in zip(states, numbers, strict=True)]
         low = [
             (s == LOW) | (s == PLAIN) | (s == MASKED) | number_ & (n <= MODERATE)
             for s, n, number_ in zip(states, numbers, is_number, strict=True)

@@ -52,12 +52,17 @@ def moved(node: Node, at: Workspace) -> str:
     """What a step moves the entries of, or nothing where it is none."""
     if node.op in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather"):
         return node.inputs[0]
-    constants = [v for v in node.inputs if at.is_weight(v)] if node.op == "Mul" else []
-    array = at.constant(constants[0]) if len(constants) == 1 else None
-    if array is None or array.size != 1 or not np.isfinite(array).all():
+    if node.op != "Mul" or _factor(node, at) is None:
         return ""
-    other = next(v for v in node.inputs if v != constants[0])
+    other = next(v for v in node.inputs if not at.is_weight(v))
     return other if alike(at.fact(other).shape, at.fact(node.output).shape) else ""
+
+
+def _factor(node: Node, at: Workspace) -> float | None:
+    """The one constant number that a Mul multiplies with."""
+    constants = [v for v in node.inputs if at.is_weight(v)]
+    array = at.constant(constants[0]) if len(constants) == 1 else None
+    return float(array.item()) if array is not None and array.size == 1 and np.isfinite(array).all() else None
 
 
 def after(node: Node, layout: Layout | None, at: Workspace) -> Layout | None:
@@ -67,8 +72,8 @@ def after(node: Node, layout: Layout | None, at: Workspace) -> Layout | None:
     if node.op == "Transpose":
         return replace(layout, axes=tuple(layout.axes[axis] for axis in order_of(node, len(layout.axes))))
     if node.op == "Mul":
-        array = next(a for a in map(at.constant, filter(at.is_weight, node.inputs)) if a is not None)
-        return replace(layout, scale=layout.scale * float(array.reshape(-1)[0]))
+        factor = _factor(node, at)
+        return None if factor is None else replace(layout, scale=layout.scale * factor)
     if node.op == "Gather":
         return _picked(node, layout, at)
     shape = at.fact(node.output).shape

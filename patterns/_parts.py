@@ -104,6 +104,12 @@ def joined(values: Sequence[str], axis: int, at: Workspace) -> str:
     return at.emit("Concat", values, axis=axis) if len(values) > 1 else values[0]
 
 
+def side_of(parts: Parts, once: bool, at: Workspace) -> tuple[str, list[tuple[int, int]]]:
+    """The parts that are computed once, or the others, side by side, and where (start, size) they lie."""
+    chosen = [(v, start, size) for v, start, size in parts if at.is_once(v) == once]
+    return joined([v for v, _, _ in chosen], parts.axis, at), [(start, size) for _, start, size in chosen]
+
+
 def summed(values: Sequence[str], at: Workspace) -> str:
     """The values added up, in order; a single one as it is."""
     return reduce(lambda a, b: at.emit("Add", [a, b]), values)

@@ -102,6 +102,21 @@ def projected(value: str, order: tuple[int, int], at: Workspace) -> Projected | 
     return _found(node, layout, order, bias) if layout is not None else None
 
 
+def are_few(left: str, found: Projected, right: str, at: Workspace) -> bool:
+    """Whether a value has few rows for each head of each candidate: fewer than the head has columns."""
+    shape, other = at.fact(left).shape, at.fact(right).shape
+    width = (at.fact(found.layer.inputs[0]).shape or (None,))[-1]
+    if shape is None or other is None or not isinstance(width, int) or not alike(shape[:-2], other[:-2]):
+        return False
+    return isinstance(shape[-2], int) and shape[-2] < found.width
+
+
+def stacked(value: str, at: Workspace) -> str:
+    """The rows of all heads of a candidate below each other."""
+    shape = at.fact(value).shape or ()
+    return at.reshape(value, (shape[0], shape[1] * shape[2], shape[3])) if len(shape) == 4 else value
+
+
 def _found(layer: Node, layout: Layout, order: tuple[int, int], bias: str) -> Projected | None:
     """The layer's columns by head, where the axes are those of heads, rows and columns."""
     leading = [f for axis in layout.axes[:-2] for f in axis]

@@ -9,11 +9,10 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.moving import MOVING
 from mari_onnx.patterns._parts import cut, joined, one_row, weight_rows
+from mari_onnx.patterns._repeats import before
+from mari_onnx.quantized import BYTES, MOVING, SINGLE
 from mari_onnx.rewrite.workspace import Workspace
-
-BYTES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,12 @@ def quantized(value: str, at: Workspace) -> Quantized | None:
 
 def is_single(parameter: str, at: Workspace) -> bool:
     """Whether a scale or zero point is one number for all."""
-    return at.fact(parameter).shape in ((), (1,))
+    return at.fact(parameter).shape in SINGLE
 
 
 def is_rounded(value: str, at: Workspace) -> bool:
     """Whether a value was made of integers, and at most moved since."""
-    node = at.graph.producer(value)
-    while node is not None and node.op in MOVING and not node.domain:
-        node = at.graph.producer(node.inputs[0])
+    node = at.graph.producer(before(value, MOVING, at))
     return node is not None and node.op == "DequantizeLinear"
 
 

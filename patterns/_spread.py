@@ -21,7 +21,7 @@ from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._positive import is_not_below_zero, is_positive, is_whole_power
 from mari_onnx.patterns.views import VIEWS
 
-BOUNDED = frozenset("Acos Acosh Asin Atanh Log Pow Reciprocal Tan ReduceLogSum".split())
+UNBOUNDED = frozenset("Acos Acosh Asin Atanh Log Pow Reciprocal Tan ReduceLogSum".split())
 """Operators that make something infinite, or no number, of some finite numbers."""
 
 
@@ -49,7 +49,7 @@ def _is_finite(node: Node, given: Differences) -> bool:
         return True
     if node.op == "Sqrt":
         return is_not_below_zero(node.inputs[0], given.at)
-    return node.op not in BOUNDED or is_positive(node.inputs[0], given.at)
+    return node.op not in UNBOUNDED or is_positive(node.inputs[0], given.at)
 
 
 def _broadcast(values: list[str], output: str, given: Differences) -> Places | None:

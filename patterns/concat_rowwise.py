@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, runs_of
+from mari_onnx.quantized import SINGLE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -80,7 +81,7 @@ def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
     if node.op == "DequantizeLinear":
         scales = [at.fact(v).shape for v in node.inputs[1:] if v]
         # Where there is no zero point, ONNX Runtime 1.31 takes the integers for unsigned when it moves the operator.
-        single = len(scales) == 2 and all(shape in ((), (1,)) for shape in scales)
+        single = len(scales) == 2 and all(shape in SINGLE for shape in scales)
         return parts.axis if single and all(_is_looked_up(v, at) for v in parts.values) else None
     if node.op == "TopK":
         # How many are taken is one number for all rows; each row is sorted by itself, ties by their places in it.

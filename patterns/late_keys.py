@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import alike
-from mari_onnx.patterns._projected import Projected, projected
+from mari_onnx.patterns._projected import Projected, are_few, projected, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -40,18 +39,3 @@ class LateKeys(Rule[Projected]):
         if found.bias:
             scores = at.emit("Add", [scores, at.emit("MatMul", [queries, found.added(at, (1, 0))])])
         return [at.reshape(scores, whole)]
-
-
-def are_few(left: str, found: Projected, right: str, at: Workspace) -> bool:
-    """Whether a value has few rows for each head of each candidate: fewer than the head has columns."""
-    shape, other = at.fact(left).shape, at.fact(right).shape
-    width = (at.fact(found.layer.inputs[0]).shape or (None,))[-1]
-    if shape is None or other is None or not isinstance(width, int) or not alike(shape[:-2], other[:-2]):
-        return False
-    return isinstance(shape[-2], int) and shape[-2] < found.width
-
-
-def stacked(value: str, at: Workspace) -> str:
-    """The rows of all heads of a candidate below each other."""
-    shape = at.fact(value).shape or ()
-    return at.reshape(value, (shape[0], shape[1] * shape[2], shape[3])) if len(shape) == 4 else value

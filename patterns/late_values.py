@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._projected import Projected, projected
-from mari_onnx.patterns.late_keys import are_few, stacked
+from mari_onnx.patterns._projected import Projected, are_few, projected, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 

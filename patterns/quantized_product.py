@@ -20,9 +20,8 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row, turned, weight_rows
+from mari_onnx.patterns._parts import Parts, mixed_parts, one_row, side_of, turned, weight_rows
 from mari_onnx.patterns._quantized import (
-    BYTES,
     Quantized,
     constant_of,
     is_rounded,
@@ -31,6 +30,7 @@ from mari_onnx.patterns._quantized import (
     unsigned,
     zeros,
 )
+from mari_onnx.quantized import BYTES
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -82,16 +82,14 @@ class QuantizedProduct(Rule[Integers]):
 
     def rewrite(self, node: Node, found: Integers, at: Workspace) -> Sequence[str]:
         user = _half(found, True, at)
-        scale = (np.squeeze(constant_of(found.left.scale, at)) * constant_of(found.right.scale, at)).astype(np.float32)
+        scale = _scale(found.left, found.right, at).astype(np.float32)
         if found.bias:
             user = at.emit("Add", [user, _whole(found.bias, scale, at)])
         if _has_kernel(found, at):
             total = _with_bias(found, one_row(user, at), at.weight(scale, "mari/scale"), at)
-            return [
-                total
-                if node.op in PRODUCTS
-                else at.emit("QuantizeLinear", [total, *node.inputs[1:]], **dict(node.attrs))
-            ]
+            if node.op in PRODUCTS:
+                return [total]
+            return [at.emit("QuantizeLinear", [total, *node.inputs[1:]], **dict(node.attrs))]
         item = _half(found, False, at)
         total = at.emit("Cast", [at.emit("Add", [item, one_row(user, at)])], to=onnx.TensorProto.FLOAT)
         if node.op in PRODUCTS:
@@ -160,20 +158,24 @@ def _bias(node: Node, left: Quantized, right: Quantized, at: Workspace) -> str |
         return ""
     if at.is_weight(node.inputs[2]) and at.fact(node.inputs[2]).rank == 1 and _rounded(node, at) is not None:
         # Between integers ONNX Runtime 1.31 makes integers of it.
-        scale = np.squeeze(constant_of(left.scale, at)) * constant_of(right.scale, at)
+        scale = _scale(left, right, at)
         return node.inputs[2] if np.all(np.abs(constant_of(node.inputs[2], at) / scale) < LARGEST) else None
     bias = quantized(node.inputs[2], at)
     if bias is None or at.fact(bias.integers).dtype != onnx.TensorProto.INT32 or not at.is_weight(bias.integers):
         return None
-    expected = np.squeeze(constant_of(left.scale, at)) * constant_of(right.scale, at)
-    same = np.allclose(constant_of(bias.scale, at), expected, rtol=1e-5, atol=0)
+    same = np.allclose(constant_of(bias.scale, at), _scale(left, right, at), rtol=1e-5, atol=0)
     plain = not bias.zero or not constant_of(bias.zero, at).any()
     return bias.integers if same and plain else None
 
 
+def _scale(left: Quantized, right: Quantized, at: Workspace) -> np.ndarray:
+    """What one of the product's integers stands for."""
+    return np.asarray(np.squeeze(constant_of(left.scale, at)) * constant_of(right.scale, at))
+
+
 def _with_bias(found: Integers, user: str, scale: str, at: Workspace) -> str:
     """The items' half as floats between which ONNX Runtime sees integers, with the user's half as the bias."""
-    value, pieces = _chosen(found, False, at)
+    value, pieces = side_of(found.parts, False, at)
     left, right = found.left, found.right
     if found.rounding is not None:
         if is_rounded(value, at):  # ONNX Runtime makes one rounding of two, unless there is a Concat in between
@@ -187,13 +189,6 @@ def _with_bias(found: Integers, user: str, scale: str, at: Workspace) -> str:
     return at.emit("Gemm", [item, weight, bias], transB=int(found.turned))
 
 
-def _chosen(found: Integers, once: bool, at: Workspace) -> tuple[str, list[tuple[int, int]]]:
-    """The parts that are computed once, or the others, side by side, and where they lie."""
-    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
-    value = joined([v for v, _, _ in chosen], found.parts.axis, at)
-    return value, [(start, size) for _, start, size in chosen]
-
-
 def _whole(bias: str, scale: np.ndarray, at: Workspace) -> str:
     """A bias in integers; one of floats is rounded as ONNX Runtime rounds it."""
     if at.fact(bias).dtype == onnx.TensorProto.INT32:
@@ -203,7 +198,7 @@ def _whole(bias: str, scale: np.ndarray, at: Workspace) -> str:
 
 def _half(found: Integers, once: bool, at: Workspace) -> str:
     """The sum of products of integers over the parts that are computed once, or over the others."""
-    value, pieces = _chosen(found, once, at)
+    value, pieces = side_of(found.parts, once, at)
     zero = found.left.zero
     if found.rounding is not None and at.fact(found.left.integers).dtype == onnx.TensorProto.INT8:
         zero = unsigned(zero, at)

@@ -20,7 +20,7 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import FLOATS
-from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
+from mari_onnx.patterns._parts import Parts, mixed_parts, one_row, side_of
 from mari_onnx.patterns._quantized import is_left_to_runtime, pieces_of
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -90,9 +90,7 @@ def _summed_axis(node: Node, operand: int, rank: int) -> int:
 
 def _half(node: Node, found: Product, once: bool, at: Workspace) -> list[str]:
     """Operands of the product over the parts that are computed once, or over the others."""
-    chosen = [(v, start, size) for v, start, size in found.parts if at.is_once(v) == once]
-    value = joined([v for v, _, _ in chosen], found.parts.axis, at)
-    pieces = [(start, size) for _, start, size in chosen]
+    value, pieces = side_of(found.parts, once, at)
     weight = pieces_of(node.inputs[1 - found.operand], found.weight_axis, pieces, at)
     return [value, weight] if found.operand == 0 else [weight, value]
 

@@ -6,9 +6,8 @@ of the operator that puts something else in between would take that away.
 
 from __future__ import annotations
 
-import onnx
-
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.quantized import BYTES, SINGLE
 
 OPERANDS = {
     **dict.fromkeys(("Add", "Mul"), (0, 1)),
@@ -18,7 +17,6 @@ OPERANDS = {
     **dict.fromkeys(("Sigmoid", "LeakyRelu", "Softmax"), (0,)),
 }
 """Where operators that have a kernel of integers have integers; all inputs of a Concat are."""
-BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 
 
 def is_of_integers(node: Node, graph: Graph) -> bool:
@@ -36,7 +34,7 @@ def is_of_integers(node: Node, graph: Graph) -> bool:
 
 def is_single(scaled: Node, graph: Graph) -> bool:
     """Whether a DequantizeLinear has one constant scale for all entries."""
-    return _scales(scaled, "DequantizeLinear", graph) and graph.weights[scaled.inputs[1]].shape in ((), (1,))
+    return _scales(scaled, "DequantizeLinear", graph) and graph.weights[scaled.inputs[1]].shape in SINGLE
 
 
 def _is_made_of_integers(value: str, graph: Graph) -> bool:

@@ -20,6 +20,7 @@ from mari_onnx.analysis.transfer.call import (
 )
 from mari_onnx.analysis.transfer.layouts import FAR, follow_reshape, resolve_target
 from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, product, quotient, same, simplified
+from mari_onnx.ir.orders import order_of
 
 SIZES_UNKNOWN = "the sizes it is given could not be followed"
 SIZING: dict[str, tuple[int, ...]] = {
@@ -42,7 +43,7 @@ def transpose(call: Call) -> Claim:
     axis, rank = call.axis(0), call.fact(0).rank
     if axis is None or rank is None:
         return call.opaque(UNKNOWN_RANK)
-    order = list(call.attr("perm", range(rank - 1, -1, -1)))
+    order = order_of(call.node, rank)
     return call.moved(axis.at(order.index(axis.index)))
 
 
