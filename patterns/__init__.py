@@ -48,6 +48,7 @@ from mari_onnx.patterns.exact_casts import ExactCasts
 from mari_onnx.patterns.experts import Experts
 from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
+from mari_onnx.patterns.flat_stack import FlatStack
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
 from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.joined_entries import JoinedEntries
@@ -205,4 +206,5 @@ RULES: tuple[Rule[Any], ...] = (
     GatedSlope(),
     WideConstant(),
     BiasColumn(),
+    FlatStack(),
 )

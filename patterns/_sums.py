@@ -63,7 +63,7 @@ def without(terms: Sequence[str], *taken: str) -> tuple[str, ...]:
 def summed_product(node: Node, at: Workspace) -> tuple[Node, int] | None:
     """The Mul whose entries a reduction takes together along one axis, and that axis, counted from the end."""
     fact, scaled, axes = at.fact(node.inputs[0]), at.graph.producer(node.inputs[0]), at.axes(node)
-    if fact.shape is None or fact.dtype not in PRECISE or not axes or len(axes) != 1 or at.is_once(node.inputs[0]):
+    if fact.shape is None or fact.dtype not in PRECISE or not axes or len(axes) != 1:
         return None
     if scaled is None or scaled.domain or scaled.op != "Mul":
         return None

@@ -26,6 +26,7 @@ class Views(Rule[str]):
     name = "views"
     algebra = "view(view(x)) = view(x)"
     exactness = Exactness.EXACT
+    closing = True
     ops = VIEWS | REPETITIONS | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> str | None:

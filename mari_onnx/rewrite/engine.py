@@ -143,7 +143,8 @@ class _Engine:
         limit: int | None,
     ) -> None:
         self.workspace = workspace
-        self.rules = by_operator(rules)
+        self.rules = by_operator([r for r in rules if not r.hiding])
+        self.closing = by_operator([r for r in rules if r.closing])
         self.early = by_operator([r for r in rules if r.early])
         self.clearing = by_operator([r for r in rules if r.clearing])
         self.enabling = by_operator([r for r in rules if r.enabling])
@@ -165,6 +166,9 @@ class _Engine:
         while self._pass(self.early, MAX_DEPTH, None):
             pass
         while self._pass(self.rules, 0, progress):
+            pass
+        self.rules = self.closing
+        while self._pass(self.rules, 1, None):
             pass
 
     def _pass(

@@ -53,6 +53,12 @@ class Rule(ABC, Generic[Found]):
     clearing: ClassVar[bool] = False
     """The rule is early, and so much use to others that it may cost a little by itself."""
 
+    closing: ClassVar[bool] = False
+    """The rule saves operators, and nothing else: it is tried alone with its like when all others find nothing more."""
+
+    hiding: ClassVar[bool] = False
+    """The rule hides from others what is there: it is not tried before it closes."""
+
     rival: ClassVar[bool] = False
     """Other rules often do better without it: graphs that come out with it and without it are compared."""
 

@@ -87,14 +87,16 @@ def test_not_elsewhere(weights: str, rows: str, axis: int, result: str) -> None:
     assert apply(RULE, text(weights, rows, axis).replace("(float[B,4] y)", f"(float[{result}] y)")).times == 0
 
 
-def test_not_for_the_user() -> None:
+def test_a_history_that_the_user_weighs() -> None:
     sides = "float[B,3,1] user_w, float[B,3,4] user_x, float[B,4] item"
     graph = f"""score ({sides}) => (float[B,4] z) <int64[1] axes = {{1}}> {{
         scaled = Mul(user_w, user_x)
         y = ReduceSum<keepdims = 0>(scaled, axes)
         z = Mul(y, item)
     }}"""
-    assert apply(RULE, graph).times == 0
+    outcome = apply(RULE, graph)
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("MatMul")[0].output[0]) == (1, 1, 4)
 
 
 def test_not_of_whole_numbers() -> None:
