@@ -132,6 +132,11 @@ class Fact:
         return self.side is Side.USER
 
     @property
+    def is_constant(self) -> bool:
+        """Whether the value is made of weights alone."""
+        return self.side is Side.SHARED and not (self.request or self.item or self.sized)
+
+    @property
     def rank(self) -> int | None:
         return None if self.shape is None else len(self.shape)
 

@@ -154,17 +154,22 @@ def _products(
     moved = rearranged_entries(node, inputs, output) * model.copy * REARRANGED if node.op == "Einsum" else 0.0
     matrices = MATRICES[node.kind](node, inputs, output) if node.kind in MATRICES else 1
     if matrices > 1:
-        return moved + each + (matrices - 1) * (model.matrix + _packed_entries(inputs, output, matrices) / model.packed)
-    columns = output[-1] if node.op in ("MatMul", "Gemm") and output else NARROWEST
-    return moved + each * max(1.0, NARROWEST / max(columns, 1))
+        packed = _packed_entries(inputs, output[-2:-1], matrices)
+        return moved + each + (matrices - 1) * (model.matrix + packed / model.packed)
+    if node.op not in ("MatMul", "Gemm") or not output:
+        return moved + each
+    fixed = facts.get(node.inputs[1], Fact()).is_constant
+    packed = 0.0 if fixed else _packed_entries(inputs, output[:-1], 1)
+    return moved + each * max(1.0, NARROWEST / max(output[-1], 1)) + packed / model.packed
 
 
-def _packed_entries(inputs: Sequence[Sizes | None], output: Sizes, matrices: int) -> float:
-    """Entries of each right operand that are put in order first, which one row does not need."""
+def _packed_entries(inputs: Sequence[Sizes | None], rows: Sizes, matrices: int) -> float:
+    """Entries of each right operand that are put in order first, which one row does not need.
+
+    Those of a weight are put in order when the model is loaded.
+    """
     right = inputs[1] if len(inputs) > 1 else None
-    if right is None or (len(output) > 1 and output[-2] == 1):
-        return 0.0
-    return math.prod(right) / matrices
+    return 0.0 if right is None or math.prod(rows) == 1 else math.prod(right) / matrices
 
 
 def _largest(inputs: Sequence[Sizes | None], output: Sizes) -> Sizes:
