@@ -83,6 +83,7 @@ from mari_onnx.patterns.regroup_sum import RegroupSum
 from mari_onnx.patterns.rejoined import Rejoined
 from mari_onnx.patterns.repeated_windows import RepeatedWindows
 from mari_onnx.patterns.residual_product import ResidualProduct
+from mari_onnx.patterns.residual_scale import ResidualScale
 from mari_onnx.patterns.row_into_product import RowIntoProduct
 from mari_onnx.patterns.row_scale import RowScale
 from mari_onnx.patterns.same_row import SameRow
@@ -207,4 +208,5 @@ RULES: tuple[Rule[Any], ...] = (
     WideConstant(),
     BiasColumn(),
     FlatStack(),
+    ResidualScale(),
 )
