@@ -31,6 +31,7 @@ from mari_onnx.patterns._entries import (
     of_constant,
 )
 from mari_onnx.patterns._equations import spelled_terms
+from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.workspace import Workspace
 
 Reader = Callable[[Node, Sequence[Entries], Workspace], "Entries | None"]
@@ -109,9 +110,24 @@ def _power(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | No
 def _truth(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
     """A comparison: true or false, whatever it compares."""
     found = _elementwise(node, inputs, at)
-    if found is None:
+    if found is None or any(_may_be_undefined(v, at) for v in node.inputs):
         return anything(_rank(node, at), PLAIN)
     return Entries(np.where(found.state == NUMBER, NUMBER, PLAIN).astype(np.int8), found.number)
+
+
+def _may_be_undefined(value: str, at: Workspace) -> bool:
+    """Whether a number may in truth be no number, as what is masked is where a Softmax finds minus infinity alone."""
+    waiting, seen = [value], {value}
+    while waiting:
+        node = at.graph.producer(waiting.pop())
+        if node is None or node.op not in READERS or node.op in PLAIN_ONLY:
+            continue
+        if node.op == "Softmax":
+            return True
+        fresh = [v for v in node.inputs if v and v not in seen and at.fact(v).dtype in FLOATS]
+        seen.update(fresh)
+        waiting += fresh
+    return False
 
 
 def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:
@@ -119,6 +135,8 @@ def _cast(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
     kind = as_known(to)
     if kind is None or (kind.kind == "i" and x.number.dtype.kind != "b"):
         return None  # fractions, and numbers that do not fit
+    if kind.kind == "b" and _may_be_undefined(node.inputs[0], at):
+        return anything(_rank(node, at), PLAIN)
     state = x.state if kind.kind == "f" else np.where(x.state == NUMBER, NUMBER, UNKNOWN)
     if kind.kind == "f" and at.fact(node.inputs[0]).dtype == onnx.TensorProto.BOOL:
         state = np.where(x.state == UNKNOWN, PLAIN, x.state)  # 0 or 1

@@ -216,6 +216,21 @@ def test_softmax_of_minus_infinity_next_to_padding_by_data() -> None:
     assert outcome.times == 1
 
 
+@pytest.mark.parametrize("test", ["n = IsNaN(z)", "same = Equal(z, z) n = Not(same)"])
+@pytest.mark.parametrize("number", [0.0, 0.5])
+def test_an_undefined_row_is_what_is_put_there(test: str, number: float) -> None:
+    """A Softmax of minus infinity alone is no number, and neither are its entries for masked tokens then."""
+    outcome = attention(
+        f"c = And(m, user_seen) a = Where(c, s, low) z = Softmax<axis = 2>(a) {test} p = Where(n, put, z)",
+        exact=False,
+        inputs=", bool[B,1,5] user_seen",
+        m=triangle(5) != 0,
+        low=np.array(-np.inf, F32),
+        put=np.float32(number),
+    )
+    assert (outcome.times == 1) is (number == 0)
+
+
 @pytest.mark.parametrize(
     ("mask", "why"),
     [
