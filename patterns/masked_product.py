@@ -87,7 +87,7 @@ def products(mixing: str, value: str, found: Masked, pieces: Pieces, at: Workspa
     free, summed = (rank - 2, rank - 1) if found.operand == 1 else (rank - 1, rank - 2)
     rows = []
     for start, size, (once, each) in found.groups:
-        chosen = [p for p in parts if (once if at.is_once(p[0]) else each)]
+        chosen = [p for p in parts if p[2] and (once if at.is_once(p[0]) else each)]
         part, runs = value, [(0, parts.total)]
         if len(chosen) < len(parts.values):
             part, runs = joined([v for v, _, _ in chosen], parts.axis, at), neighbours(chosen)

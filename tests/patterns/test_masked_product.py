@@ -216,6 +216,19 @@ def test_softmax_of_minus_infinity_next_to_padding_by_data() -> None:
     assert outcome.times == 1
 
 
+def test_a_part_without_tokens() -> None:
+    text = """score (float[B,3,4] user, float[B,2,4] item, float[B,5,3] user_s, float[B,5,2] item_s) => (float[B,5,4] y)
+    <bool[5,5] m, float zero, int64[1] start, int64[1] one> {
+        none = Slice(user, start, start, one)
+        x = Concat<axis = 1>(user, item, none)
+        s = Concat<axis = 2>(user_s, item_s)
+        p = Where(m, s, zero)
+        y = MatMul(p, x)
+    }"""
+    start, one = np.zeros(1, np.int64), np.ones(1, np.int64)
+    assert apply(RULE, text, m=triangle(5) != 0, zero=F32(0), start=start, one=one).times == 1
+
+
 @pytest.mark.parametrize("test", ["n = IsNaN(z)", "same = Equal(z, z) n = Not(same)"])
 @pytest.mark.parametrize("number", [0.0, 0.5])
 def test_an_undefined_row_is_what_is_put_there(test: str, number: float) -> None:
