@@ -256,14 +256,29 @@ def _layer_norm(build: Build, node: Node) -> Sequence[str]:
 
 def _normalized(build: Build, value: str, weights: Sequence[str], epsilon: float) -> str:
     """The steps of LayerNormalization with a scale and, perhaps, a shift."""
-    centred = build.emit("Sub", [value, _mean(build, value)])
-    scaled = build.emit("Mul", [_scaled(build, centred, epsilon), weights[0]])
+    wide = _widened(build, value)
+    centred = build.emit("Sub", [wide, _mean(build, wide)])
+    scaled = build.emit("Mul", [_narrowed(build, _scaled(build, centred, epsilon), value), weights[0]])
     return build.emit("Add", [scaled, *weights[1:]]) if weights[1:] else scaled
+
+
+def _widened(build: Build, value: str) -> str:
+    """What is squared and summed, as ONNX Runtime does it: half precision ends at 65504, the square of 256."""
+    return build.emit("Cast", [value], to=onnx.TensorProto.FLOAT) if _is_half(build, value) else value
+
+
+def _narrowed(build: Build, made: str, value: str) -> str:
+    """What was made of a value, in its type."""
+    return build.emit("Cast", [made], to=build.known.facts[value].dtype) if _is_half(build, value) else made
+
+
+def _is_half(build: Build, value: str) -> bool:
+    return build.known.facts.get(value, Fact()).dtype in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 def _skip_rms_norm(build: Build, node: Node) -> Sequence[str]:
     total = _skipped(build, node, [node.inputs[3]] if node.has_input(3) else [])
-    normal = _scaled(build, total, float(node.attrs.get("epsilon", 1e-12)))
+    normal = _root_normalized(build, total, float(node.attrs.get("epsilon", 1e-12)))
     return _with_sum(node, build.emit("Mul", [normal, node.inputs[2]]), total)
 
 
@@ -272,7 +287,7 @@ def _rms_norm(build: Build, node: Node) -> Sequence[str]:
     axis = int(node.attrs.get("axis", -1))
     if any(node.outputs[1:]) or axis not in (-1, build.rank(node.inputs[0]) - 1):
         raise _KeptError
-    normal = _scaled(build, node.inputs[0], float(node.attrs.get("epsilon", 1e-5)))
+    normal = _root_normalized(build, node.inputs[0], float(node.attrs.get("epsilon", 1e-5)))
     return [build.emit("Mul", [normal, node.inputs[1]]), *node.outputs[1:]]
 
 
@@ -285,6 +300,10 @@ def _skipped(build: Build, node: Node, bias: Sequence[str]) -> str:
 
 def _with_sum(node: Node, normal: str, total: str) -> Sequence[str]:
     return [normal, "", "", total][: len(node.outputs)]
+
+
+def _root_normalized(build: Build, value: str, epsilon: float) -> str:
+    return _narrowed(build, _scaled(build, _widened(build, value), epsilon), value)
 
 
 def _scaled(build: Build, value: str, epsilon: float) -> str:

@@ -197,6 +197,16 @@ def test_skip_simplified_layer_normalization(outputs: int) -> None:
     assert_written_out(*single("SkipSimplifiedLayerNormalization", shapes, outputs, epsilon=1e-5))
 
 
+@pytest.mark.parametrize("op", ["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
+def test_squares_in_half_precision_may_be_too_large_for_it(op: str) -> None:
+    """ONNX Runtime sums them as floats; on a GPU it computes those of a model as the model says."""
+    model, feeds = single(op, [(2, 3, 8), (2, 3, 8), (8,)], opset=13, dtype=TensorProto.FLOAT16, epsilon=1e-5)
+    assert_written_out(model, {**feeds, "x0": feeds["x0"] * 1000}, 2e-3)
+    result = write_model(unfuse(read_graph(model)))
+    types = {v.name: v.type.tensor_type.elem_type for v in onnx.shape_inference.infer_shapes(result).graph.value_info}
+    assert {types[v] for n in result.graph.node if n.op_type in ("Pow", "ReduceMean") for v in n.output} == {FLOAT}
+
+
 @pytest.mark.parametrize("added", [False, True])
 def test_fused_conv(added: bool) -> None:
     shapes = [(2, 3, 9), (4, 3, 3), (4,), *([(2, 4, 9)] if added else [])]
