@@ -14,6 +14,7 @@ from mari_onnx.known import fix_sizes
 from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
+from mari_onnx.ranges import plain_ranges
 from mari_onnx.sequences import plain_sequences
 from mari_onnx.signature import Separated
 from mari_onnx.steps import run_at_once
@@ -21,6 +22,7 @@ from mari_onnx.writes import plain_writes
 
 STEPS = (
     take_branches,
+    plain_ranges,
     run_at_once,
     plain_sequences,
     fix_sizes,
