@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mari_onnx.errors import VerificationError
 from mari_onnx.verification.compare import Comparison
+from mari_onnx.verification.source import Array
 
 SUSPICIOUS = 30.0
 """Times further from float64 than the original."""
@@ -30,6 +33,14 @@ class Choices(NamedTuple):
     entries: int
 
 
+class Numbers(NamedTuple):
+    """The extremes of so many numbers."""
+
+    least: float
+    greatest: float
+    count: int
+
+
 @dataclass(frozen=True)
 class OutputReport:
     """One output over all runs.
@@ -43,6 +54,7 @@ class OutputReport:
         mismatch: what is wrong and in which run, None when all agrees.
         choices: of an output of integers with a mismatch, what float64 makes of it; None without such a run.
         nudged: how far the original goes when its weights are moved by their last bit; None where that was not run.
+        numbers: those that the original made, None where it made none.
     """
 
     name: str
@@ -53,6 +65,7 @@ class OutputReport:
     mismatch: str | None = None
     choices: Choices | None = None
     nudged: float | None = None
+    numbers: Numbers | None = None
 
     def with_run(self, found: Comparison, where: str) -> OutputReport:
         """The report with one more run; the first mismatch stays.
@@ -79,9 +92,26 @@ class OutputReport:
             )
         return merged.failed(found.mismatch, where) if found.mismatch else merged
 
+    def with_numbers(self, expected: Array) -> OutputReport:
+        """The report with the numbers that the original has made in one more run."""
+        numbers = expected[~np.isnan(expected)] if expected.dtype.kind == "f" else expected
+        if expected.dtype.kind not in "fiub" or not numbers.size:
+            return self
+        old = self.numbers or Numbers(math.inf, -math.inf, 0)
+        least, greatest = min(old.least, float(numbers.min())), max(old.greatest, float(numbers.max()))
+        return replace(self, numbers=Numbers(least, greatest, old.count + numbers.size))
+
     def failed(self, mismatch: str, where: str) -> OutputReport:
         """The report with a mismatch, unless it has one already."""
         return self if self.mismatch else replace(self, mismatch=f"{mismatch} ({where})")
+
+    @property
+    def sameness(self) -> str:
+        """A sentence where the original made one number alone, as behind a dead ReLU: another model does so, too."""
+        made = self.numbers
+        if self.mismatch or made is None or made.count < 2 or made.least != made.greatest:
+            return ""
+        return f"output {self.name} was {made.least:g} everywhere in all runs, which says little; give samples"
 
     @property
     def drift(self) -> str:

@@ -143,6 +143,7 @@ def verify(
         _run_repeated(pair, state, seeds)
     for report in state.reports.values():
         state.note(report.drift)
+        state.note(report.sameness)
     passed = all(report.mismatch is None for report in state.reports.values())
     if not passed:
         _compare_choices(pair, state)
@@ -349,7 +350,7 @@ def _compare_output(
         near = compare_arrays(*arrays, pair.tolerance, truth[name], dtype, _noise(pair, state).get(name, 0.0), axis)
         # Rounding excuses other scores, but not another order of the candidates.
         found = replace(near, mismatch=f"{found.mismatch}; candidates change places") if kept is False else near
-    state.reports[name] = state.reports[name].with_run(found, where)
+    state.reports[name] = state.reports[name].with_run(found, where).with_numbers(arrays[0])
     if found.all_nan:
         state.note(f"output {name} is NaN everywhere in the original at {where}, so nothing was compared there")
     elif found.has_nan:

@@ -230,6 +230,22 @@ def test_a_small_fault_within_the_tolerance_is_noted(original, optimized):
     assert any("within tolerance, but" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("low = Constant<value_float=-1e6>() h = Add(x, low) y = Relu(h)", "0 everywhere"),
+        ("high = Constant<value_float=1e6>() h = Add(x, high) y = Sigmoid(h)", "1 everywhere"),
+        ("y = Sigmoid(x)", ""),
+    ],
+)
+def test_an_output_that_is_one_number_is_noted(make, end, said):
+    model = make(f"g (float[B,2] x) => (float[B,2] y) {{ {end} }}")
+    report = verify(model, model, user_inputs=[])
+    assert report.passed
+    assert any("everywhere" in note for note in report.notes) == bool(said)
+    assert said in " ".join(report.notes)
+
+
 def test_random_models_have_no_float64_run(make):
     model = make("g (float[B,2] x) => (float[B,2] y) { r = RandomNormalLike<seed=1.0>(x) z = Sub(r, r) y = Add(x, z) }")
     report = verify(model, model, user_inputs=[], batches=[2])
