@@ -38,7 +38,7 @@ class Numbers(NamedTuple):
 
     least: float
     greatest: float
-    count: int
+    entries: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class OutputReport:
             return self
         old = self.numbers or Numbers(math.inf, -math.inf, 0)
         least, greatest = min(old.least, float(numbers.min())), max(old.greatest, float(numbers.max()))
-        return replace(self, numbers=Numbers(least, greatest, old.count + numbers.size))
+        return replace(self, numbers=Numbers(least, greatest, old.entries + numbers.size))
 
     def failed(self, mismatch: str, where: str) -> OutputReport:
         """The report with a mismatch, unless it has one already."""
@@ -109,7 +109,7 @@ class OutputReport:
     def sameness(self) -> str:
         """A sentence where the original made one number alone, as behind a dead ReLU: another model does so, too."""
         made = self.numbers
-        if self.mismatch or made is None or made.count < 2 or made.least != made.greatest:
+        if self.mismatch or made is None or made.entries < 2 or made.least != made.greatest:
             return ""
         return f"output {self.name} was {made.least:g} everywhere in all runs, which says little; give samples"
 
