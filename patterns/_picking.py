@@ -47,6 +47,17 @@ def _aligned(node: Node, axis: int, at: Workspace) -> Needed | None:
     return found
 
 
+def _repeated(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """What is repeated along other axes only; entries of what is repeated along this one are as many copies of it."""
+    before, after = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
+    if before is None or after is None:
+        return None
+    place = axis - len(after) + len(before)
+    if place < 0 or same(before[place], 1):
+        return {}
+    return {0: place} if same(before[place], after[axis]) else None
+
+
 def _along_others(node: Node, axis: int, at: Workspace) -> Needed | None:
     """Softmax and such, along an axis of their own."""
     rank = at.fact(node.output).rank or 0
@@ -137,6 +148,7 @@ TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     **dict.fromkeys(REDUCTIONS, _reduced),
     "MatMul": _product,
     "Transpose": _turned,
+    "Expand": _repeated,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _laid_out),
     "Concat": _joined,
     "Gather": _looked_up,

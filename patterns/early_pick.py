@@ -18,6 +18,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import Dim, alike, same
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._parts import cut, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
@@ -68,7 +69,9 @@ class EarlyPick(Rule[Picked]):
         if (fact.axis is not None and fact.axis.index == axis) or not 0 < len(entries) < fact.shape[axis]:
             return None
         wanted = needed(work, axis, at)
-        return Picked(work, work.outputs.index(value), wanted, axis, entries) if wanted else None
+        if wanted is None:
+            return None
+        return Picked(work, work.outputs.index(value), wanted, axis, entries)
 
     def rewrite(self, node: Node, found: Picked, at: Workspace) -> Sequence[str]:
         inputs = list(found.work.inputs)
@@ -78,6 +81,8 @@ class EarlyPick(Rule[Picked]):
         shape[found.axis] = len(found.entries)
         if found.work.op in VIEWS:
             made = at.reshape(inputs[0], shape)
+        elif found.work.op == "Expand":
+            made = _expanded(inputs[0], shape, at)
         else:
             made = at.emit_many(found.work.op, inputs, len(found.work.outputs), **dict(found.work.attrs))[found.read]
         return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]
@@ -91,6 +96,20 @@ def _picked(value: str, axis: int, entries: Sequence[int], at: Workspace) -> str
     if at.is_weight(value):
         return weight_rows(value, axis, [(n, 1) for n in entries], at)
     return at.emit("Gather", [value, at.weight(np.array(entries, np.int64))], axis=axis)
+
+
+def _expanded(value: str, shape: Shape, at: Workspace) -> str:
+    """A value repeated up to a shape."""
+    own = at.fact(value).shape or ()
+    if alike(own, shape):
+        return value
+    # Sizes that the value has need not be told: 1 keeps them.
+    ahead = len(shape) - len(own)
+    return at.emit("Expand", [value, at.sizes.known([*shape[:ahead], *map(_missing, own, shape[ahead:])])])
+
+
+def _missing(own: Dim, wanted: Dim) -> Dim:
+    return 1 if same(own, wanted) else wanted
 
 
 def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:

@@ -63,6 +63,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Concat": ("q = Concat<axis = 2>(x, item)", {}),
     "Einsum": ('q = Einsum<equation = "bts,std->btd">(x, w)', {"w": np.arange(60, dtype=F32).reshape(6, 5, 2) - 9}),
     "TopK": (f"n = {INTS.format([2])} q, places = TopK(x, n)", {"result": "float[B,N]"}),
+    "Expand": (f"n = {INTS.format([2])} m = ReduceMax(x, n) s = Shape(x) q = Expand(m, s)", {"opset": 18}),
     "Slice": (f"s = {INTS.format([1])} e = {INTS.format([3])} a = {INTS.format([2])} q = Slice(x, s, e, a)", {}),
     "Gather": ("i = Cast<to = 7>(item) a = Abs(i) q = Gather(w, a)", {"w": W, "result": "float[B,6,3]"}),
 }
@@ -137,6 +138,30 @@ def test_places_of_the_largest() -> None:
     outcome = picked(layer)
     assert outcome.times >= 1
     assert outcome.size_of(outcome.of("TopK")[0].output[1])[1:] == (1, 2)
+
+
+@pytest.mark.parametrize("k", [[2], [4, 0]])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_what_is_repeated(k: list[int], axis: int) -> None:
+    """Entries of the axis that it is repeated along are as many copies; those of another are picked before."""
+    layer = f"n = {INTS.format([axis])} m = ReduceMax(x, n) s = Shape(x) q = Expand(m, s)"
+    outcome = picked(layer, k=k, opset=18, result="float[B,N,6]")
+    assert all(count == len(k) for count in entries(outcome, "Expand"))
+    assert entries(outcome, "ReduceMax") == [len(k) if axis == 2 else 1]
+
+
+def test_a_size_of_one_that_is_left() -> None:
+    """Nothing is repeated any more."""
+    layer = f"n = {INTS.format([1])} m = ReduceMax(x, n) s = Shape(x) q = Expand(m, s)"
+    assert "Expand" not in picked(layer, opset=18, k=[3], result="float[B,1,6]").ops
+
+
+def test_rows_of_unit_length() -> None:
+    """As PyTorch writes them: each is divided by its own length, which is repeated."""
+    layer = "l = ReduceL2<axes = [-1]>(x) s = Shape(x) r = Expand(l, s) q = Div(x, r)"
+    outcome = picked(layer, opset=17, exact=False)
+    assert entries(outcome, "ReduceL2") == [1]
+    assert entries(outcome, "Div") == [1]
 
 
 def test_two_cuts_in_a_row_of_which_the_first_axis_goes_in_front() -> None:
