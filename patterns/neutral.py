@@ -41,6 +41,7 @@ class Neutral(Rule[str]):
     algebra = "x * 1 = x, x + 0 = x"
     exactness = Exactness.EXACT
     early = True
+    clearing = True
     ops = frozenset(NEUTRAL) | {"Cast"}
 
     def match(self, node: Node, at: Workspace) -> str | None:

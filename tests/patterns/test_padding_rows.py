@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mari_onnx.patterns import RULES
 from mari_onnx.patterns._unread import Unread
 from mari_onnx.pipeline import optimize
 from tests.patterns.support import Outcome, apply, requests, session, sides_of, typed
@@ -245,6 +246,16 @@ def test_user_tokens_run_once() -> None:
     without = optimize(model, user_inputs=["user*"], verify=False, candidates=512, disable=[RULE])
     assert worst(model, separated.model) < 1e-4
     assert separated.report.after.flops < 0.7 * without.report.after.flops
+
+
+def test_casts_to_the_type_that_is_there_are_no_masks() -> None:
+    """They go first: in front of other rules alone this one may cost a little."""
+    cast = NESTED.replace("a{n} =", "c{n} =") + " a{n} = Cast<to = 1>(c{n})"
+    model = apply(RULE, text(cast), **WEIGHTS).original
+    others = [rule.name for rule in RULES if rule.name not in (RULE, "neutral")]
+    alone = optimize(model, user_inputs=["user*"], verify=False, candidates=512, disable=others)
+    assert [a.rule for a in alone.applied].count(RULE) == 2
+    assert worst(model, alone.model) < 1e-4
 
 
 BIAS = "f{n} = Cast<to = 1>(k) h{n} = Sub(one, f{n}) d{n} = Mul(h{n}, far) "
