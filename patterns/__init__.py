@@ -40,6 +40,7 @@ from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.dynamic_scale import DynamicScale
 from mari_onnx.patterns.early_pick import EarlyPick
+from mari_onnx.patterns.einsum_heads import EinsumHeads
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_mixing import EinsumMixing
 from mari_onnx.patterns.einsum_product import EinsumProduct
@@ -132,6 +133,7 @@ RULES: tuple[Rule[Any], ...] = (
     OuterLayer(),
     MadeMatrix(),
     EinsumProduct(),
+    EinsumHeads(),
     EinsumMatMul(),
     EinsumMixing(),
     ThinProduct(),

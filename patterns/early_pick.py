@@ -82,7 +82,7 @@ class EarlyPick(Rule[Picked]):
         if found.work.op in VIEWS:
             made = at.reshape(inputs[0], shape)
         elif found.work.op == "Expand":
-            made = _expanded(inputs[0], shape, at)
+            made = _expanded(inputs[0], tuple(shape), at)
         else:
             made = at.emit_many(found.work.op, inputs, len(found.work.outputs), **dict(found.work.attrs))[found.read]
         return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._equations import MatrixProduct, agree, matrix_product, multiplied, plain_terms
-from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.patterns._equations import MatrixProduct, computed_product, multiplied
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -29,13 +28,8 @@ class EinsumProduct(Rule[MatrixProduct]):
     ops = frozenset({"Einsum"})
 
     def match(self, node: Node, at: Workspace) -> MatrixProduct | None:
-        equation = plain_terms(node)
-        if equation is None or at.is_once(node.output) or any(map(at.is_weight, node.inputs)):
-            return None
-        found = matrix_product(*equation)
-        if found is None or not found.batch or at.fact(node.output).dtype not in FLOATS:
-            return None
-        return found if agree(node.inputs, equation[0], at) else None
+        found = computed_product(node, at)
+        return found if found is not None and found.shared == found.batch else None
 
     def rewrite(self, node: Node, found: MatrixProduct, at: Workspace) -> Sequence[str]:
         return [multiplied(node.inputs, found, at)]

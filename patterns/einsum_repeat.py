@@ -63,6 +63,8 @@ class EinsumRepeat(Rule[Shorter]):
             return None
         shorter = [t if a is None else t[:a] + t[a + 1 :] for t, a in zip(terms, axes, strict=True)]
         made = matrix_product(shorter, result) if agree(node.inputs, terms, at) else None
+        # Matrices of one operand that serve for several of the other are left to Einsum: it lays their rows together.
+        made = made if made is not None and made.shared == made.batch else None
         # ONNX Runtime's Einsum does not survive operands without entries that have little in common.
         if made is None and any(may_be_zero(d) for v in node.inputs for d in at.fact(v).shape or ()):
             return None

@@ -146,20 +146,21 @@ class _Engine:
         self.rules = by_operator([r for r in rules if not r.hiding])
         self.closing = by_operator([r for r in rules if r.closing])
         self.early = by_operator([r for r in rules if r.early])
+        self.opening = by_operator([r for r in rules if r.opening])
         self.clearing = by_operator([r for r in rules if r.clearing])
         self.enabling = by_operator([r for r in rules if r.enabling])
         self._early_names = {r.name for r in rules if r.early}
         self.objective = objective(workspace.graph.nodes, workspace.facts, model)
         self.trials = trials
         self.limit = limit
-        self.outermost = 0
-        self.following = 0
+        self.outermost = self.following = 0
 
     @property
     def graph(self) -> Graph:
         return self.workspace.graph
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
+        self._pass(self.opening, MAX_DEPTH, None, float("-inf"))
         for _ in range(CLEARING_PASSES):
             if not self._pass(self.clearing, MAX_DEPTH, None, -EARLY_LOSS * self.objective.start):
                 break
@@ -179,8 +180,7 @@ class _Engine:
         least: float | None = None,
     ) -> bool:
         """Tries some rules once at every node; whether one was kept."""
-        changed = False
-        nodes = self.graph.nodes
+        changed, nodes = False, self.graph.nodes
         for index, node in enumerate(nodes):
             if progress is not None and index % 64 == 0:
                 progress(index, len(nodes))

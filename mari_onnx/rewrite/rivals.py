@@ -64,7 +64,9 @@ def rewrite_afterwards(
         limit: Stop after so many outermost applications, those of the others counted.
     """
     steps = max((a.step for a in done.applied), default=0)
-    more = rewrite(workspace, rules, model, limit=None if limit is None else limit - steps)
+    # A rule that goes first is no longer first, and nothing would be compared with what it costs.
+    others = [r for r in rules if r in done.rules or not r.opening]
+    more = rewrite(workspace, others, model, limit=None if limit is None else limit - steps)
     later = tuple(replace(a, step=a.step + steps) for a in more.applied)
     left_out = [r.name for r in rules if r not in done.rules]
     refused = {place: OTHERS if place[0] in left_out else why for place, why in more.refused.items()}

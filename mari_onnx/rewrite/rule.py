@@ -59,6 +59,9 @@ class Rule(ABC, Generic[Found]):
     hiding: ClassVar[bool] = False
     """The rule hides from others what is there: it is not tried before it closes."""
 
+    opening: ClassVar[bool] = False
+    """The rule is a rival, and tried first of all: what it costs by itself is no matter, as results are compared."""
+
     rival: ClassVar[bool] = False
     """Other rules often do better without it: graphs that come out with it and without it are compared."""
 
