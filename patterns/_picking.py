@@ -84,6 +84,12 @@ def _cut(node: Node, axis: int, at: Workspace) -> Needed | None:
     return {0: axis} if cuts is not None and min(cuts, default=0) > axis else None
 
 
+def _cut_apart(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Pieces of another axis, of which one is read."""
+    rank = at.fact(node.inputs[0]).rank
+    return {0: axis} if rank and int(node.attrs.get("axis", 0)) % rank != axis else None
+
+
 def _reduced(node: Node, axis: int, at: Workspace) -> Needed | None:
     rank, axes = at.fact(node.inputs[0]).rank, at.axes(node)
     if not rank or not axes:
@@ -155,4 +161,5 @@ TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     "Einsum": _summed,
     "TopK": _sorted,
     "Slice": _cut,
+    "Split": _cut_apart,
 }

@@ -5,7 +5,7 @@
     f(x)[k] = f(x[k])
 
 A transformer of which one token is read in the end, the first or that of the candidate, needs the last of its layers
-for that token only.
+for that token only. Of a Split, the outputs that are read are such entries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, alike, same
 from mari_onnx.patterns._cuts import cuts_of
-from mari_onnx.patterns._parts import cut, weight_rows
+from mari_onnx.patterns._parts import cut, split, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -53,16 +53,16 @@ class EarlyPick(Rule[Picked]):
     algebra = "f(x)[k] = f(x[k])"
     exactness = Exactness.EXACT
     early = True
-    ops = frozenset({"Slice", "Gather"})
+    ops = frozenset({"Slice", "Gather", "Split"})
 
     def match(self, node: Node, at: Workspace) -> Picked | None:
         value = node.inputs[0]
         work, fact = at.graph.producer(value), at.fact(value)
         if work is None or not fact.shape or fact.opaque or not at.graph.is_private(value):
             return None
-        if any(at.graph.consumers(other) or at.graph.is_output(other) for other in work.outputs if other != value):
+        if any(_is_read(other, at) for other in work.outputs if other != value):
             return None
-        found = _sliced(node, fact.shape, at) if node.op == "Slice" else _gathered(node, fact.shape, at)
+        found = {"Slice": _sliced, "Gather": _gathered, "Split": _split}[node.op](node, fact.shape, at)
         if found is None:
             return None
         axis, entries = found
@@ -85,7 +85,18 @@ class EarlyPick(Rule[Picked]):
             made = _expanded(inputs[0], tuple(shape), at)
         else:
             made = at.emit_many(found.work.op, inputs, len(found.work.outputs), **dict(found.work.attrs))[found.read]
+        if node.op == "Split":
+            return _cut_again(node, made, found.axis, at)
         return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]
+
+
+def _cut_again(node: Node, made: str, axis: int, at: Workspace) -> list[str]:
+    """The outputs of a Split that are read, which lie one behind the other now."""
+    kept = [v for v in node.outputs if _is_read(v, at)]
+    sizes = [(at.fact(v).shape or ())[axis] for v in kept]
+    pieces = split(made, axis, sizes, at) if len(kept) > 1 else (made,)
+    found = dict(zip(kept, pieces, strict=True))
+    return [found.get(v, v) for v in node.outputs]
 
 
 def _picked(value: str, axis: int, entries: Sequence[int], at: Workspace) -> str:
@@ -123,6 +134,22 @@ def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]
         return None
     kept = kept_entries(shape[meant[0]], *cuts[meant[0]])
     return None if kept is None else (meant[0], kept)
+
+
+def _split(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
+    """All that is read of a Split, whose other outputs are cut off."""
+    axis, entries, start = int(node.attrs.get("axis", 0)) % len(shape), list[int](), 0
+    for value in node.outputs:
+        piece = at.fact(value).shape if value else None
+        if piece is None or not isinstance(piece[axis], int):
+            return None
+        entries += range(start, start + piece[axis]) if _is_read(value, at) else ()
+        start += piece[axis]
+    return axis, entries
+
+
+def _is_read(value: str, at: Workspace) -> bool:
+    return bool(at.graph.consumers(value)) or at.graph.is_output(value)
 
 
 def _gathered(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:

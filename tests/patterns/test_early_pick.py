@@ -65,6 +65,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "TopK": (f"n = {INTS.format([2])} q, places = TopK(x, n)", {"result": "float[B,N]"}),
     "Expand": (f"n = {INTS.format([2])} m = ReduceMax(x, n) s = Shape(x) q = Expand(m, s)", {"opset": 18}),
     "Slice": (f"s = {INTS.format([1])} e = {INTS.format([3])} a = {INTS.format([2])} q = Slice(x, s, e, a)", {}),
+    "Split": (f"s = {INTS.format([2, 4])} q, rest = Split<axis = 2>(x, s)", {}),
     "Gather": ("i = Cast<to = 7>(item) a = Abs(i) q = Gather(w, a)", {"w": W, "result": "float[B,6,3]"}),
 }
 
@@ -210,6 +211,43 @@ def test_scattered_entries(k: list[int]) -> None:
     assert entries(outcome, "Tanh") == [len(k)]
 
 
+@pytest.mark.parametrize(
+    ("pick", "count", "pieces"),
+    [
+        ("rest, y = Split<axis = 1>(q, s)", 2, 0),
+        ("y, rest = Split<axis = -2>(q, s)", 3, 0),
+        ("a, b, rest = Split<axis = 1>(q, t) y = Concat<axis = 1>(b, a)", 4, 2),
+        ("a, rest, b = Split<axis = 1>(q, t) y = Concat<axis = 1>(b, a)", 2, 2),
+        ("a, none, rest, b = Split<axis = 1>(q, n) y = Concat<axis = 1>(none, b)", 2, 2),
+    ],
+)
+def test_outputs_of_a_split_that_are_read(pick: str, count: int, pieces: int) -> None:
+    sizes = {"s": [3, 2], "t": [1, 3, 1], "n": [1, 0, 2, 2]}
+    used = {n: np.array(v) for n, v in sizes.items() if f"q, {n})" in pick}
+    outcome = picked("q = Tanh(x)", pick, result="float[B,N,6]", exact=False, **used)
+    assert outcome.times >= 1
+    assert entries(outcome, "Tanh") == [count]
+    assert [len(n.output) for n in outcome.of("Split")] == [pieces] * bool(pieces)
+
+
+def test_a_split_that_has_its_sizes_as_an_attribute() -> None:
+    pick = "a, rest, b = Split<axis = 1, split = [1, 3, 1]>(q) y = Sub(b, a)"
+    outcome = picked("q = Tanh(x)", pick, result="float[B,1,6]", exact=False, opset=11)
+    assert entries(outcome, "Tanh") == [2]
+    assert [tuple(a.ints) for a in outcome.of("Split")[0].attribute if a.name == "split"] == [(1, 1)]
+
+
+def test_a_split_of_what_is_split() -> None:
+    outcome = picked(
+        "q, rest = Split<axis = 1>(x, s)",
+        "others, y = Split<axis = 1>(q, t)",
+        result="float[B,N,6]",
+        s=np.array([3, 2]),
+        t=np.array([2, 1]),
+    )
+    assert entries(outcome, "Neg") == [1]
+
+
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +262,30 @@ def test_scattered_entries(k: list[int]) -> None:
 )
 def test_what_needs_the_other_entries(op: str, layer: str, count: int) -> None:
     assert entries(picked(layer, k=0, exact=False), op) == [count]
+
+
+@pytest.mark.parametrize(
+    ("op", "layer", "pick"),
+    [
+        ("Tanh", "q = Tanh(x)", "a, b = Split<axis = 1>(q, s) y = Concat<axis = 1>(b, a)"),
+        ("Softmax", "q = Softmax<axis = 1>(x)", "rest, y = Split<axis = 1>(q, s)"),
+        ("Split", "q, rest = Split<axis = 2>(x, u)", "part = Gather<axis = 1>(q, k) y = Add(part, rest)"),
+    ],
+)
+def test_splits_that_need_all(op: str, layer: str, pick: str) -> None:
+    """All that is read, entries that others look at, a cut along another axis of which more is read."""
+    sizes = {"s": [3, 2], "u": [3, 3]}
+    used = {n: np.array(v) for n, v in sizes.items() if f", {n})" in layer + pick}
+    outcome = picked(layer, pick, result="float[B,N,M]", exact=False, k=[0], **used)
+    assert outcome.times == 0, op
+
+
+def test_a_split_of_candidates() -> None:
+    text = """score (float[4,5] item) => (float[1,5] y) <int64[2] s> {
+        q = Tanh(item)
+        y, rest = Split<axis = 0>(q, s)
+    }"""
+    assert apply(RULE, text, s=np.array([1, 3]), exact=False).times == 0
 
 
 @pytest.mark.parametrize("rows", [1, 3])
