@@ -75,6 +75,7 @@ from mari_onnx.patterns.padded_conv import PaddedConv
 from mari_onnx.patterns.padding_rows import PaddingRows
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
+from mari_onnx.patterns.parted_products import PartedProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
 from mari_onnx.patterns.product_norm import ProductNorm
@@ -203,6 +204,7 @@ RULES: tuple[Rule[Any], ...] = (
     RegroupSum(),
     SumIntoBias(),
     MergeProducts(),
+    PartedProducts(),
     SiblingProducts(),
     ConcatGroup(),
     PlainActivation(),

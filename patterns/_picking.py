@@ -101,14 +101,33 @@ def _reduced(node: Node, axis: int, at: Workspace) -> Needed | None:
 
 
 def _product(node: Node, axis: int, at: Workspace) -> Needed | None:
-    """Rows of a product, or some of a batch of them; columns are left to those who split and merge products."""
+    """Rows of a product, some of a batch of them, or columns of a constant matrix."""
     ranks = [at.fact(v).rank or 0 for v in node.inputs]
     rank = at.fact(node.output).rank or 0
-    if min(ranks) < 2 or axis == rank - 1:
+    if min(ranks) < 2:
         return None
+    if axis == rank - 1:
+        return {1: ranks[1] - 1} if at.is_weight(node.inputs[1]) else None
     if axis == rank - 2:
         return {0: ranks[0] - 2}
     return _aligned(node, axis, at)
+
+
+def _layer(node: Node, axis: int, at: Workspace) -> Needed | None:
+    """Rows of the left operand or columns of the right one, which must be constant, and as much of the bias."""
+    if axis == 1 and not at.is_weight(node.inputs[1]):
+        return None
+    found: Needed = {axis: 1 - axis if node.attrs.get(("transA", "transB")[axis], 0) else axis}
+    bias = at.fact(node.inputs[2]).shape if node.has_input(2) else ()
+    whole = at.fact(node.output).shape
+    if bias is None or whole is None:
+        return None
+    place = axis - 2 + len(bias)
+    if place >= 0 and not same(bias[place], 1):
+        if not same(bias[place], whole[axis]):
+            return None
+        found[2] = place
+    return found
 
 
 def _turned(node: Node, axis: int, at: Workspace) -> Needed | None:
@@ -153,6 +172,7 @@ TABLE: dict[str, Callable[[Node, int, Workspace], Needed | None]] = {
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _normalised),
     **dict.fromkeys(REDUCTIONS, _reduced),
     "MatMul": _product,
+    "Gemm": _layer,
     "Transpose": _turned,
     "Expand": _repeated,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _laid_out),

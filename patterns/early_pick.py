@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.analysis.facts import Shape
-from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, alike, same
-from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._parts import cut, split, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
+from mari_onnx.patterns._picks import PICKS, is_read, picked_entries
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -53,21 +52,16 @@ class EarlyPick(Rule[Picked]):
     algebra = "f(x)[k] = f(x[k])"
     exactness = Exactness.EXACT
     early = True
-    ops = frozenset({"Slice", "Gather", "Split"})
+    ops = PICKS
 
     def match(self, node: Node, at: Workspace) -> Picked | None:
         value = node.inputs[0]
-        work, fact = at.graph.producer(value), at.fact(value)
-        if work is None or not fact.shape or fact.opaque or not at.graph.is_private(value):
+        work, found = at.graph.producer(value), picked_entries(node, at)
+        if work is None or found is None or not at.graph.is_private(value):
             return None
-        if any(_is_read(other, at) for other in work.outputs if other != value):
-            return None
-        found = {"Slice": _sliced, "Gather": _gathered, "Split": _split}[node.op](node, fact.shape, at)
-        if found is None:
+        if any(is_read(other, at) for other in work.outputs if other != value):
             return None
         axis, entries = found
-        if (fact.axis is not None and fact.axis.index == axis) or not 0 < len(entries) < fact.shape[axis]:
-            return None
         wanted = needed(work, axis, at)
         if wanted is None:
             return None
@@ -92,7 +86,7 @@ class EarlyPick(Rule[Picked]):
 
 def _cut_again(node: Node, made: str, axis: int, at: Workspace) -> list[str]:
     """The outputs of a Split that are read, which lie one behind the other now."""
-    kept = [v for v in node.outputs if _is_read(v, at)]
+    kept = [v for v in node.outputs if is_read(v, at)]
     sizes = [(at.fact(v).shape or ())[axis] for v in kept]
     pieces = split(made, axis, sizes, at) if len(kept) > 1 else (made,)
     found = dict(zip(kept, pieces, strict=True))
@@ -121,39 +115,3 @@ def _expanded(value: str, shape: Shape, at: Workspace) -> str:
 
 def _missing(own: Dim, wanted: Dim) -> Dim:
     return 1 if same(own, wanted) else wanted
-
-
-def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
-    """The axis that is cut, and what is left of it; ``None`` where several are, or that is not known."""
-    cuts = cuts_of(node, len(shape), at)
-    if cuts is None:
-        return None
-    # TensorFlow cuts all axes up to the last one that it means.
-    meant = [a for a, cut in cuts.items() if (cut.start, cut.step) != (0, 1) or cut.end < FAR]
-    if len(meant) != 1 or not isinstance(shape[meant[0]], int):
-        return None
-    kept = kept_entries(shape[meant[0]], *cuts[meant[0]])
-    return None if kept is None else (meant[0], kept)
-
-
-def _split(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
-    """All that is read of a Split, whose other outputs are cut off."""
-    axis, entries, start = int(node.attrs.get("axis", 0)) % len(shape), list[int](), 0
-    for value in node.outputs:
-        piece = at.fact(value).shape if value else None
-        if piece is None or not isinstance(piece[axis], int):
-            return None
-        entries += range(start, start + piece[axis]) if _is_read(value, at) else ()
-        start += piece[axis]
-    return axis, entries
-
-
-def _is_read(value: str, at: Workspace) -> bool:
-    return bool(at.graph.consumers(value)) or at.graph.is_output(value)
-
-
-def _gathered(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:
-    numbers, axis = at.integers(node.inputs[1]), int(node.attrs.get("axis", 0)) % len(shape)
-    if not numbers or (at.fact(node.inputs[1]).rank or 0) > 1 or not isinstance(shape[axis], int):
-        return None
-    return axis, [n % shape[axis] for n in numbers]

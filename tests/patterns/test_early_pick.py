@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Unsqueeze": (f"s = {INTS.format([1])} q = Unsqueeze(x, s)", {"pick": "y = Gather<axis = 2>(q, k)"}),
     "Squeeze": (f"s = {INTS.format([1])} q = Squeeze(x, s)", {"item": ("B", 1, 5, 6)}),
     "Concat": ("q = Concat<axis = 2>(x, item)", {}),
+    "Gemm": ("q = Gemm(x, w)", {"item": ("B", 6), "w": W, "result": "float[B]"}),
     "Einsum": ('q = Einsum<equation = "bts,std->btd">(x, w)', {"w": np.arange(60, dtype=F32).reshape(6, 5, 2) - 9}),
     "TopK": (f"n = {INTS.format([2])} q, places = TopK(x, n)", {"result": "float[B,N]"}),
     "Expand": (f"n = {INTS.format([2])} m = ReduceMax(x, n) s = Shape(x) q = Expand(m, s)", {"opset": 18}),
@@ -237,6 +238,33 @@ def test_a_split_that_has_its_sizes_as_an_attribute() -> None:
     assert [tuple(a.ints) for a in outcome.of("Split")[0].attribute if a.name == "split"] == [(1, 1)]
 
 
+@pytest.mark.parametrize("attrs", ["", "<transB = 1>", "<alpha = 2.0, beta = 3.0>"])
+@pytest.mark.parametrize("bias", [None, (3,), (1, 3), (1,), (1, 1), ()])
+def test_columns_of_a_layer(attrs: str, bias: tuple[int, ...] | None) -> None:
+    """Of the matrix that is constant, and of a bias that has them."""
+    weights = {"w": np.ascontiguousarray(W.T) if "transB" in attrs else W}
+    if bias is not None:
+        weights["c"] = np.arange(np.prod(bias, dtype=int), dtype=F32).reshape(bias) - 1
+    layer = f"q = Gemm{attrs}(x, {', '.join(weights)})"
+    outcome = picked(layer, item=("B", 6), result="float[B,N]", k=[2, 0], **weights)
+    assert entries(outcome, "Gemm") == [2]
+
+
+def test_columns_of_a_product() -> None:
+    outcome = picked("q = MatMul(x, w)", "y = Gather<axis = 2>(q, k)", result="float[B,5]", k=1, w=W)
+    assert entries(outcome, "MatMul", 2) == [1]
+
+
+def test_rows_of_a_layer_that_has_candidates_in_its_columns() -> None:
+    text = """score (float[6,B] item) => (float[2,B] y) <float[6,5] w, float[5,1] c, int64[2] k> {
+        q = Gemm<transA = 1>(w, item, c)
+        y = Gather<axis = 0>(q, k)
+    }"""
+    outcome = apply(RULE, text, k=np.array([3, 1]))
+    assert outcome.times == 1
+    assert entries(outcome, "Gemm", 0) == [2]
+
+
 def test_a_split_of_what_is_split() -> None:
     outcome = picked(
         "q, rest = Split<axis = 1>(x, s)",
@@ -286,6 +314,24 @@ def test_a_split_of_candidates() -> None:
         y, rest = Split<axis = 0>(q, s)
     }"""
     assert apply(RULE, text, s=np.array([1, 3]), exact=False).times == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "given"),
+    [
+        ("q = MatMul(x, item_w)", "float[B,5,6] item, float[B,6,3] item_w"),
+        ("q = MatMul(x, other)", "float[B,5,6] item, float[6,3] other"),
+        ("q = Gemm(x, other)", "float[B,6] item, float[6,3] other"),
+    ],
+)
+def test_columns_of_a_matrix_that_is_not_constant(layer: str, given: str) -> None:
+    text = f"""score ({given}) => (float[B,N] y) {{
+        x = Neg(item)
+        {layer}
+        k = Constant<value_int = 1>()
+        y = Gather<axis = -1>(q, k)
+    }}"""
+    assert apply(RULE, text.replace("float[B,N]", "float[B]" if "Gemm" in layer else "float[B,N]")).times == 0
 
 
 @pytest.mark.parametrize("rows", [1, 3])

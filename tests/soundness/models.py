@@ -24,6 +24,7 @@ from tests.soundness.layout_blocks import FAMILIES
 from tests.soundness.loop_blocks import LOOPS
 from tests.soundness.position_blocks import (
     POSITIONS,
+    cut_apart,
     extremes,
     picked_late,
     retention,
@@ -49,6 +50,7 @@ MEETING: dict[str, list[Block]] = {
     "made-matrix": [made_matrix],
     "outer-layer": [outer_layer],
     "padded-conv": [windows],
+    "parted-products": [cut_apart],
     "shared-rows": [lookup_in_each_row],
     "spelled-softmax": [written_softmax],
     "split-kernel": [windows],

@@ -222,8 +222,10 @@ def picked_late(b: Builder) -> None:
         else:
             x = b.node("Relu", [x], x)
     count = x.shape[1].n
-    kind = b.below(3)
-    if kind == 0:
+    kind = b.below(4)
+    if kind == 3 and b.setting.opset >= 13:
+        _some_outputs(b, x, 1)
+    elif kind == 0:
         number = b.constant(np.array(b.below(count) - b.pick([0, count]), np.int64), "c")
         b.node("Gather", [x, number], replace(x, shape=(B, x.shape[2])), axis=1)
     elif kind == 1:
@@ -233,6 +235,38 @@ def picked_late(b: Builder) -> None:
         start = b.below(count)
         bounds = [b.integers(v) for v in (start - b.pick([0, count]), b.pick([count, 2**31]), b.pick([1, -2]))]
         b.node("Slice", [x, *bounds], replace(x, shape=(B, Size(count - start), x.shape[2])))
+
+
+def _some_outputs(b: Builder, x: Value, axis: int) -> None:
+    """The outputs of a Split, of which now and then some are not read."""
+    left, sizes = x.shape[axis].n, list[int]()
+    while left:
+        sizes.append(1 + b.below(left))
+        left -= sizes[-1]
+    names = b.raw("Split", [x.name, b.integers(*sizes)], len(sizes), axis=axis - b.pick([0, x.rank]))
+    for name, size in zip(names, sizes, strict=True):
+        if not b.chance(3):
+            b.values.append(replace(x, name=name, shape=(*x.shape[:axis], Size(size), *x.shape[axis + 1 :])))
+
+
+def cut_apart(b: Builder) -> None:
+    """A layer of all fields whose columns are cut apart, and pieces of which some fields are read."""
+    x = fields(b)
+    if x is None or b.setting.opset < 13:
+        return
+    sizes = [1 + b.below(3) for _ in range(2 + b.below(2))]
+    made = product(b, x, sum(sizes), bias=b.chance())
+    if b.chance():
+        row = b.weight([x.shape[1] if b.chance() else ONE, made.shape[2] if b.chance() else ONE])
+        made = b.node("Add", [row, made] if b.chance() else [made, row], replace(made, bound=made.bound + 2))
+    names = b.raw("Split", [made.name, b.integers(*sizes)], len(sizes), axis=b.pick([-1, 2]))
+    for name, size in zip(names, sizes, strict=True):
+        piece = replace(made, name=name, shape=(*made.shape[:2], Size(size)))
+        if b.chance():
+            number = b.constant(np.array(b.below(x.shape[1].n), np.int64), "c")
+            b.node("Gather", [piece, number], replace(piece, shape=(B, piece.shape[2])), axis=1)
+        else:
+            b.values.append(piece)
 
 
 POSITIONS: list[Block] = [
@@ -247,4 +281,5 @@ POSITIONS: list[Block] = [
     retention,
     picked_late,
     picked_late,
+    cut_apart,
 ]
