@@ -62,6 +62,7 @@ from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.late_values import LateValues
 from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.lone_window import LoneWindow
 from mari_onnx.patterns.lookup_layout import LookupLayout
 from mari_onnx.patterns.made_matrix import MadeMatrix
 from mari_onnx.patterns.masked_columns import MaskedColumns
@@ -174,6 +175,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatWindows(),
     AlikeGroups(),
     SplitKernel(),
+    LoneWindow(),
     RepeatedWindows(),
     ContinuedRecurrence(),
     ConcatScaler(),

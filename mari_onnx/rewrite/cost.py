@@ -88,6 +88,12 @@ DEAR_STRETCHES: Mapping[str, float] = {"Where": 2.0}
 NARROWEST = 16
 """A matrix product takes as long for fewer columns as for so many."""
 
+CONVOLVED = 4.0
+"""How much longer the arithmetic of a convolution takes at most, of which each image has few positions."""
+
+IMAGE = 0.5
+"""What each group of channels of an image costs, in matrices of a batched product."""
+
 
 def node_flops(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     """Floating-point operations of one matrix-like node per request; 0 for all others and where sizes are unknown."""
@@ -156,6 +162,10 @@ def _products(
     if matrices > 1:
         packed = _packed_entries(inputs, output[-2:-1], matrices)
         return moved + each + (matrices - 1) * (model.matrix + packed / model.packed)
+    if node.op == "Conv":
+        each *= min(CONVOLVED, max(1.0, NARROWEST / max(math.prod(output[2:]), 1)))
+        images = math.prod(output[:1]) * int(node.attrs.get("group", 1))
+        return each + (images - 1) * model.matrix * IMAGE
     if node.op not in ("MatMul", "Gemm") or not output:
         return moved + each
     fixed = facts.get(node.inputs[1], Fact()).is_constant

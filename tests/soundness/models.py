@@ -47,6 +47,7 @@ MEETING: dict[str, list[Block]] = {
     "dot-sum": [dots, stacked_dots],
     "early-pick": [picked_late],
     "joined-entries": [entries],
+    "lone-window": [windows],
     "made-matrix": [made_matrix],
     "outer-layer": [outer_layer],
     "padded-conv": [windows],
