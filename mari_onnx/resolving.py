@@ -15,6 +15,7 @@ from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
 from mari_onnx.ranges import plain_ranges
+from mari_onnx.searches import plain_searches
 from mari_onnx.sequences import plain_sequences
 from mari_onnx.signature import Separated
 from mari_onnx.steps import run_at_once
@@ -28,6 +29,7 @@ STEPS = (
     fix_sizes,
     plain_lookups,
     lookups_in_place,
+    plain_searches,
     plain_writes,
     plain_masked_writes,
     plain_einsums,
