@@ -41,6 +41,7 @@ from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.dynamic_scale import DynamicScale
 from mari_onnx.patterns.early_pick import EarlyPick
 from mari_onnx.patterns.einsum_heads import EinsumHeads
+from mari_onnx.patterns.early_windows import EarlyWindows
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_mixing import EinsumMixing
 from mari_onnx.patterns.einsum_product import EinsumProduct
@@ -113,6 +114,7 @@ from mari_onnx.rewrite.rule import Rule
 RULES: tuple[Rule[Any], ...] = (
     Pick(),
     EarlyPick(),
+    EarlyWindows(),
     Views(),
     Neutral(),
     ExactCasts(),

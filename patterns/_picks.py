@@ -8,6 +8,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.layouts import FAR, kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.patterns._cuts import cuts_of
+from mari_onnx.patterns._parts import split
 from mari_onnx.rewrite.workspace import Workspace
 
 PICKS = frozenset({"Slice", "Gather", "Split"})
@@ -35,6 +36,17 @@ def picked_entries(node: Node, at: Workspace) -> tuple[int, Sequence[int]] | Non
 def is_read(value: str, at: Workspace) -> bool:
     """Whether a value has a reader or is an output."""
     return bool(at.graph.consumers(value)) or at.graph.is_output(value)
+
+
+def taken_again(node: Node, picked: str, axis: int, at: Workspace) -> list[str]:
+    """The outputs of a Slice, a Gather or a Split, of a value that has nothing but the entries that they take."""
+    if node.op != "Split":
+        return [picked if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(picked, [axis])]
+    kept = [v for v in node.outputs if is_read(v, at)]
+    sizes = [(at.fact(v).shape or ())[axis] for v in kept]
+    found = dict(zip(kept, split(picked, axis, sizes, at) if len(kept) > 1 else (picked,), strict=True))
+    # What nobody reads may be called what it was.
+    return [found.get(v, v) for v in node.outputs]
 
 
 def _sliced(node: Node, shape: Shape, at: Workspace) -> tuple[int, Sequence[int]] | None:

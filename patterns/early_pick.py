@@ -18,9 +18,9 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, alike, same
-from mari_onnx.patterns._parts import cut, split, weight_rows
+from mari_onnx.patterns._parts import cut, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
-from mari_onnx.patterns._picks import PICKS, is_read, picked_entries
+from mari_onnx.patterns._picks import PICKS, is_read, picked_entries, taken_again
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -79,18 +79,7 @@ class EarlyPick(Rule[Picked]):
             made = _expanded(inputs[0], tuple(shape), at)
         else:
             made = at.emit_many(found.work.op, inputs, len(found.work.outputs), **dict(found.work.attrs))[found.read]
-        if node.op == "Split":
-            return _cut_again(node, made, found.axis, at)
-        return [made if node.op == "Slice" or at.fact(node.inputs[1]).rank else at.squeeze(made, [found.axis])]
-
-
-def _cut_again(node: Node, made: str, axis: int, at: Workspace) -> list[str]:
-    """The outputs of a Split that are read, which lie one behind the other now."""
-    kept = [v for v in node.outputs if is_read(v, at)]
-    sizes = [(at.fact(v).shape or ())[axis] for v in kept]
-    pieces = split(made, axis, sizes, at) if len(kept) > 1 else (made,)
-    found = dict(zip(kept, pieces, strict=True))
-    return [found.get(v, v) for v in node.outputs]
+        return taken_again(node, made, found.axis, at)
 
 
 def _picked(value: str, axis: int, entries: Sequence[int], at: Workspace) -> str:

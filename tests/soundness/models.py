@@ -46,6 +46,7 @@ MEETING: dict[str, list[Block]] = {
     "divided-mixing": [retention],
     "dot-sum": [dots, stacked_dots],
     "early-pick": [picked_late],
+    "early-windows": [windows],
     "joined-entries": [entries],
     "lone-window": [windows],
     "made-matrix": [made_matrix],
