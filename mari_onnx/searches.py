@@ -3,7 +3,7 @@
     lo, hi = 0, n;  (m = (lo + hi) / 2;  lo, hi = (lo, m) where borders[m] >= x, (m + 1, hi) elsewhere) ..
         ->   n - sum_k (x <= borders[k])
 
-PyTorch's exporter writes ``torch.bucketize`` and ``torch.searchsorted`` so, in some 18 operators for each halving.
+PyTorch's exporter writes ``torch.bucketize`` so, in some 18 operators for each halving.
 
 Proof: what reads a number ``x`` in comparisons with constants alone, and works on nothing but that and constants
 otherwise, is the same for all numbers between two neighbouring ones of these constants. So it is known from one run
