@@ -40,8 +40,8 @@ from mari_onnx.patterns.dot_product import DotProduct
 from mari_onnx.patterns.dot_sum import DotSum
 from mari_onnx.patterns.dynamic_scale import DynamicScale
 from mari_onnx.patterns.early_pick import EarlyPick
-from mari_onnx.patterns.einsum_heads import EinsumHeads
 from mari_onnx.patterns.early_windows import EarlyWindows
+from mari_onnx.patterns.einsum_heads import EinsumHeads
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_mixing import EinsumMixing
 from mari_onnx.patterns.einsum_product import EinsumProduct
