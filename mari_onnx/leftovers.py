@@ -13,6 +13,7 @@ from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.arithmetic import FLOPS
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops, width
+from mari_onnx.tidy import LAYOUTS
 
 if TYPE_CHECKING:
     from mari_onnx.pipeline import Built
@@ -132,7 +133,7 @@ class _Search:
 
     def _why_repeated(self, blocker: Node, nodes: list[Node]) -> str:
         told = f"it reads {', '.join(n.where() for n in nodes)} in full"
-        readers = self.graph.consumers(blocker.output)
+        readers = self._readers(blocker.output)
         if blocker.op in BARRIERS:
             return f"{told}: {BARRIERS[blocker.op]}"
         reader = next((r for r in readers if r.op in BARRIERS), next(iter(readers), None))
@@ -143,6 +144,14 @@ class _Search:
             barrier = f": {BARRIERS[reader.op]}" if reader.op in BARRIERS else ""
             return f"{told}, and {reader.where()} wants user and item in one value{barrier}"
         return f"{told}; no rule takes equal rows apart from the others there"
+
+    def _readers(self, value: str) -> list[Node]:
+        """What reads a value, also through views of ours, which a reader would not find in the model."""
+        readers: list[Node] = []
+        for node in self.graph.consumers(value):
+            behind = self._readers(node.output) if node.rule and node.op in LAYOUTS else []
+            readers += behind or [node]
+        return readers
 
     def _is_unproven(self, node: Node) -> bool:
         """Whether the node is listed as one that is not understood."""
@@ -166,9 +175,10 @@ class _Search:
                     break
 
     def _mixed(self, node: Node, share: float, chain: list[Node], flops: float) -> Leftover:
-        between = list(reversed(chain[:-1]))
-        told = [n for n in (*between, node) if NOT_WORTH not in self.reasons.get(n.where(), NOT_WORTH)]
-        blocker = told[0] if told else (between[0] if between else node)
+        way = [*reversed(chain[:-1]), node]
+        told = [n for n in way if NOT_WORTH not in self.reasons.get(n.where(), NOT_WORTH)]
+        known = [n for n in way if n.where() in self.reasons or n.op in BARRIERS]
+        blocker = next(iter((*told, *known, *(n for n in way if not n.rule), *way)))
         unknown = "no rule splits it" if blocker is node else BARRIERS.get(blocker.op, "no rule passes it")
         why = self.reasons.get(blocker.where(), unknown)
         reason = f"{node.where()} reads rows of {chain[-1].where()}, {share:.0%} of which are the user's; {why}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from mari_onnx.attainable import Attainable
 from mari_onnx.explain import explain
@@ -32,6 +34,20 @@ g (float[B,64] user_x, float[B,64] item_x) => (float[B,1] score) {
   h = MatMul(s, w)
   x = Add(h, item_x)
   score = MatMul(x, v)
+}
+"""
+
+
+STACKED = """
+g (float[B,8] user_x, float[B,8] user_y, float[B,8] item_x) => (float[B,3,4] score) {
+  a = Unsqueeze(user_x, one)
+  b = Unsqueeze(user_y, one)
+  c = Unsqueeze(item_x, one)
+  x = Concat<axis=1>(a, b, c)
+  n = Hardmax<axis=1>(x)
+  h = MatMul(x, w)
+  m = MatMul(n, w)
+  score = Add(h, m)
 }
 """
 
@@ -76,6 +92,18 @@ def test_a_product_of_mixed_rows_and_the_node_in_the_way():
     assert left.nodes == ("MatMul 'h'",)
     assert "50% of which are the user's" in left.reason
     assert left.flops == 0.5 * 2 * 100 * 128 * 64
+
+
+def test_a_view_of_stacked_rows_is_not_in_the_way():
+    """They are stacked by one view in the end, of which no rule has anything to say."""
+    model = rankers.text(STACKED, w=(8, 4))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+    found = explain(model, OPTIONS)
+    (left,) = [one for one in found.leftovers if one.kind is Kind.REPEATED]
+    assert left.node.startswith("Concat")
+    assert "Hardmax 'n' wants user and item in one value" in left.reason
+    mixed = [one for one in found.leftovers if one.kind is Kind.MIXED]
+    assert [one.node for one in mixed] == ["MatMul 'h'", "Hardmax 'n'"]
 
 
 def test_a_repeated_value_and_the_node_that_reads_it():
