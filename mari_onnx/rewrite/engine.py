@@ -4,10 +4,13 @@ Each application is tried: the node is rewritten, what follows from it is tried 
 the objective has become smaller; otherwise it is rolled back. So a Concat is pushed through a chain of layers if, and
 only if, something at the end absorbs it.
 
+Opening rules go over the graph once, clearing and early ones until they find nothing more, then all but those that
+hide what is there, and at the end the closing ones.
+
 Why it ends: every application that is kept makes the graph cheaper by at least ``MIN_GAIN``, and costs cannot fall
-below zero; only in ``CLEARING_PASSES`` passes at the start may rules that clear the view cost a little. Within one
-outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by ``MAX_FOLLOWING``, and all trials
-together by ``max_trials``.
+below zero; only in the one pass of the opening rules, and in ``CLEARING_PASSES`` passes at the start, may a rule cost
+something. Within one outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by
+``MAX_FOLLOWING``, and all trials together by ``max_trials``.
 """
 
 from __future__ import annotations
