@@ -20,7 +20,7 @@ from mari_onnx.pipeline import Built, Progress, build
 from mari_onnx.remarks import remarks_on_model
 from mari_onnx.report import Report, summarise
 from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops
-from mari_onnx.rewrite.engine import Applied
+from mari_onnx.rewrite.record import Applied
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from mari_onnx.options import Options, options_from
 from mari_onnx.remarks import remarks_on_result
 from mari_onnx.report import Report, summarise
 from mari_onnx.resolving import resolve
-from mari_onnx.rewrite.engine import Applied, Rewritten, rewrite
+from mari_onnx.rewrite.engine import rewrite
+from mari_onnx.rewrite.record import Applied, Rewritten
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 from mari_onnx.rewrite.rivals import rewrite_afterwards, rewrite_best
 from mari_onnx.rewrite.settle import settle_sizes

@@ -26,6 +26,7 @@ from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.integers import is_of_integers
 from mari_onnx.rewrite.objective import objective
+from mari_onnx.rewrite.record import Applied, Rewritten
 from mari_onnx.rewrite.registry import AnyRule, by_operator
 from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
@@ -52,30 +53,6 @@ MIN_GAIN = 1e-6
 """Microseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """One application of a rule.
-
-    Attributes:
-        rule: Name of the rule.
-        algebra: What it does, in one line.
-        node: The node it started at.
-        removed: Nodes that went.
-        added: Nodes that came.
-        gain: What it saves, with all that followed from it: estimated microseconds of a request of the nominal size,
-            those of smaller ones counted in (see :mod:`mari_onnx.rewrite.objective`).
-        step: Number of the outermost application it belongs to, from 1.
-    """
-
-    rule: str
-    algebra: str
-    node: str
-    removed: tuple[str, ...]
-    added: tuple[str, ...]
-    gain: float
-    step: int
-
-
 @dataclass
 class _Trials:
     """What one run of the engine keeps count of."""
@@ -83,27 +60,6 @@ class _Trials:
     left: int
     applied: list[Applied] = field(default_factory=list)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """The outcome of the rules.
-
-    Attributes:
-        applied: Applications that were kept, in order.
-        refused: Why a rule did not apply, by rule and node.
-        exhausted: Whether trials ran out before nothing was left to try.
-        rules: The rules that were tried.
-        afterwards: The rules that were tried when those found nothing more.
-        trials: How often a rule was tried.
-    """
-
-    applied: tuple[Applied, ...]
-    refused: dict[tuple[str, str], str]
-    exhausted: bool
-    rules: tuple[AnyRule, ...]
-    afterwards: tuple[AnyRule, ...] = ()
-    trials: int = 0
 
 
 def rewrite(
@@ -156,7 +112,8 @@ class _Engine:
         self.objective = objective(workspace.graph.nodes, workspace.facts, model)
         self.trials = trials
         self.limit = limit
-        self.outermost = self.following = 0
+        self.outermost = 0
+        self.following = 0
 
     @property
     def graph(self) -> Graph:
@@ -183,7 +140,8 @@ class _Engine:
         least: float | None = None,
     ) -> bool:
         """Tries some rules once at every node; whether one was kept."""
-        changed, nodes = False, self.graph.nodes
+        changed = False
+        nodes = self.graph.nodes
         for index, node in enumerate(nodes):
             if progress is not None and index % 64 == 0:
                 progress(index, len(nodes))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mari_onnx.rewrite.cost import CostModel
-from mari_onnx.rewrite.engine import Rewritten, rewrite
+from mari_onnx.rewrite.engine import rewrite
 from mari_onnx.rewrite.objective import objective
+from mari_onnx.rewrite.record import Rewritten
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.workspace import Workspace
 

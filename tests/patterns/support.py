@@ -30,7 +30,8 @@ from mari_onnx.normalise import normalise, without_dead_nodes
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite import engine
 from mari_onnx.rewrite.cost import CostModel
-from mari_onnx.rewrite.engine import Applied, rewrite
+from mari_onnx.rewrite.engine import rewrite
+from mari_onnx.rewrite.record import Applied
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.tidy import with_unique_node_names, without_keepers

@@ -20,7 +20,8 @@ from mari_onnx.normalise import normalise
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite import engine
 from mari_onnx.rewrite.cost import CostModel, node_cost
-from mari_onnx.rewrite.engine import Rewritten, rewrite
+from mari_onnx.rewrite.engine import rewrite
+from mari_onnx.rewrite.record import Rewritten
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import separate

@@ -17,7 +17,7 @@ from mari_onnx.normalise import without_dead_nodes
 from mari_onnx.patterns import RULES
 from mari_onnx.pipeline import prepare
 from mari_onnx.rewrite import engine
-from mari_onnx.rewrite.engine import Rewritten
+from mari_onnx.rewrite.record import Rewritten
 from mari_onnx.rewrite.registry import AnyRule
 from mari_onnx.rewrite.rule import Refusal
 from mari_onnx.rewrite.workspace import Workspace
