@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import joined, mixed_parts, parts_of
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -21,7 +21,7 @@ class ConcatNested(Rule[tuple[str, ...]]):
     name = "concat-nested"
     algebra = "[[a, b], c] = [a, b, c]"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"Concat"})
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._orders import Orders, orders_from
 from mari_onnx.patterns._parts import mixed_parts, runs_of
 from mari_onnx.patterns._reordering import in_new_order, in_order
-from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -28,8 +28,7 @@ class ConcatOrder(Rule[Orders]):
     rival = True
     exactness = Exactness.REASSOCIATING
     ops = frozenset({"Concat"})
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
 
     def match(self, node: Node, at: Workspace) -> Orders | Refusal | None:
         parts = mixed_parts(node.output, at)

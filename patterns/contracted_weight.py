@@ -22,7 +22,7 @@ from mari_onnx.patterns._equations import plain_terms
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -51,7 +51,7 @@ class ContractedWeight(Rule[Pairs]):
     name = "contracted-weight"
     algebra = "sum_hm W[o, h, m] u_h y_m = sum_m (sum_h W[o, h, m] u_h) y_m"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     rival = True
     ops = frozenset({"Conv"})
 

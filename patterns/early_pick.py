@@ -22,7 +22,7 @@ from mari_onnx.patterns._parts import cut, weight_rows
 from mari_onnx.patterns._picking import Needed, needed
 from mari_onnx.patterns._picks import PICKS, is_read, picked_entries, taken_again
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -51,7 +51,7 @@ class EarlyPick(Rule[Picked]):
     name = "early-pick"
     algebra = "f(x)[k] = f(x[k])"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = PICKS
 
     def match(self, node: Node, at: Workspace) -> Picked | None:

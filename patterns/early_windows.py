@@ -17,7 +17,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, cut
 from mari_onnx.patterns._picks import PICKS, picked_entries, taken_again
 from mari_onnx.patterns._windows import window_of
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -48,7 +48,7 @@ class EarlyWindows(Rule[Seen]):
     name = "early-windows"
     algebra = "conv(x)[a:b] = conv(x[windows of a:b])"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = PICKS
 
     def match(self, node: Node, at: Workspace) -> Seen | None:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._equations import MatrixProduct, computed_product, multiplied
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -30,7 +30,7 @@ class EinsumHeads(Rule[MatrixProduct]):
     name = "einsum-heads"
     algebra = "sum_k q[b, h, i, k] k[b, j, k] = q_bh k_b^T"
     exactness = Exactness.REASSOCIATING
-    opening = True
+    phases = Phase.OPENING | Phase.MAIN
     rival = True
     ops = frozenset({"Einsum"})
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._equations import MatrixProduct, computed_product, multiplied
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -23,8 +23,7 @@ class EinsumProduct(Rule[MatrixProduct]):
     name = "einsum-product"
     algebra = "sum_k q[b, i, k] k[b, j, k] = q_b k_b^T"
     exactness = Exactness.REASSOCIATING
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
     ops = frozenset({"Einsum"})
 
     def match(self, node: Node, at: Workspace) -> MatrixProduct | None:

@@ -18,7 +18,7 @@ import onnx
 from mari_onnx.ir import Node
 from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 WHOLE: dict[int, int] = {onnx.TensorProto.INT64: 64, onnx.TensorProto.INT32: 32}
@@ -40,7 +40,7 @@ class ExactCasts(Rule[str]):
     name = "exact-casts"
     algebra = "int(float(n)) = n"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"Cast"})
 
     def match(self, node: Node, at: Workspace) -> str | None:

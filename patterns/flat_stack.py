@@ -18,7 +18,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product
 from mari_onnx.patterns._parts import joined, parts_of
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -28,8 +28,7 @@ class FlatStack(Rule[tuple[str, ...]]):
     name = "flat-stack"
     algebra = "[view(x), view(y)] = view([x, y])"
     exactness = Exactness.EXACT
-    closing = True
-    hiding = True
+    phases = Phase.CLOSING
     ops = frozenset({"Concat"})
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:

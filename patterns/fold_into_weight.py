@@ -19,7 +19,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._linear import Form, Pieces, combined, is_linear_layer, linear_form, narrowest
 from mari_onnx.patterns._parts import joined, one_row, summed
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 Scaled = tuple[str, Pieces]
@@ -49,7 +49,7 @@ class FoldIntoWeight(Rule[Folded]):
     name = "fold-into-weight"
     algebra = "(q * k) W = q (diag(k) W)"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     rival = True
     ops = frozenset({"MatMul", "Gemm"})
 

@@ -19,7 +19,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._repeats import source_of
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -37,8 +37,7 @@ class LateView(Rule[Once]):
     name = "late-view"
     algebra = "view(repeat(x)) = repeat(view(x))"
     exactness = Exactness.EXACT
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
     ops = VIEWS | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> Once | None:

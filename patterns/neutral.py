@@ -21,7 +21,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 NEUTRAL = {"Mul": 1, "Div": 1, "Add": 0, "Sub": 0}
@@ -40,8 +40,7 @@ class Neutral(Rule[str]):
     name = "neutral"
     algebra = "x * 1 = x, x + 0 = x"
     exactness = Exactness.EXACT
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
     ops = frozenset(NEUTRAL) | {"Cast"}
 
     def match(self, node: Node, at: Workspace) -> str | None:

@@ -18,7 +18,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._linear import is_plain_layer
 from mari_onnx.patterns._norms import Affine, as_affine, columns_of, made, row_like
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 MANY_DEVIATIONS = 100.0
@@ -38,7 +38,7 @@ class NormProduct(Rule[Normalised]):
     name = "norm-product"
     algebra = "(x s + o) W + c = x (s W) + (o W + c)"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"MatMul", "Gemm"})
 
     def match(self, node: Node, at: Workspace) -> Normalised | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ class PaddedConv(Rule[list[int]]):
     name = "padded-conv"
     algebra = "conv(pad(x)) = conv(x; pads)"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"Conv"})
 
     def match(self, node: Node, at: Workspace) -> list[int] | None:

@@ -36,7 +36,7 @@ from mari_onnx.patterns._gates import Gate, gates_above
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._remasked import Plan, Plans, built
 from mari_onnx.patterns._unread import Unread
-from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_GATES = 4
@@ -56,8 +56,7 @@ class PaddingRows(Rule[Masking]):
     name = "padding-rows"
     algebra = "softmax([s, low]) = softmax([s, -inf]), and rows without any s are not read"
     exactness = Exactness.EXACT
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
     ops = frozenset({"Softmax"})
 
     def match(self, node: Node, at: Workspace) -> Masking | Refusal | None:

@@ -22,7 +22,7 @@ from mari_onnx.ir.dims import same
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 CHOOSING = frozenset({"Gather", "GatherND"})
@@ -48,7 +48,7 @@ class PairwiseProducts(Rule[Chosen]):
     name = "pairwise-products"
     algebra = "[u; i] [u; i]^T = [[u u^T, (i u^T)^T], [i u^T, i i^T]]"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = VIEWS | CHOOSING | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> Chosen | Refusal | None:

@@ -20,7 +20,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._end_to_end import WholeParts, leading_parts, whole_parts
 from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -39,8 +39,7 @@ class Pick(Rule[Pieces | WholeParts]):
     name = "pick"
     algebra = "piece([a, b, c]) = b"
     exactness = Exactness.EXACT
-    early = True
-    clearing = True
+    phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
     ops = frozenset({"Slice", "Split", "Gather"})
 
     def match(self, node: Node, at: Workspace) -> Pieces | WholeParts | None:

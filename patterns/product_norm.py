@@ -17,7 +17,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns._linear import is_bias, is_plain_layer
 from mari_onnx.patterns._norms import Affine, as_affine, columns_of, made, row_like
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -36,7 +36,7 @@ class ProductNorm(Rule[Normalised]):
     name = "product-norm"
     algebra = "(x W + c) s + o = x (W s) + (c s + o)"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"BatchNormalization"})
 
     def match(self, node: Node, at: Workspace) -> Normalised | None:

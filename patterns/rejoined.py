@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mari_onnx.ir import Node
 from mari_onnx.patterns._parts import Parts, cut, joined, parts_of
 from mari_onnx.patterns._selected import Stretch, laid_flat, stretches
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -23,7 +23,7 @@ class Rejoined(Rule[Parts]):
     name = "rejoined"
     algebra = "[x_1, x_2] = x"
     exactness = Exactness.EXACT
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"Concat"})
 
     def match(self, node: Node, at: Workspace) -> Parts | None:

@@ -19,7 +19,7 @@ import onnx
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import one_row
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -38,8 +38,7 @@ class ResidualScale(Rule[Scaled]):
     name = "residual-scale"
     algebra = "x (h W + b) + x = x (h W + (b + 1))"
     exactness = Exactness.REASSOCIATING
-    closing = True
-    hiding = True
+    phases = Phase.CLOSING
     ops = frozenset({"Add"})
 
     def match(self, node: Node, at: Workspace) -> Scaled | None:

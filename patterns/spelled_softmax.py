@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
 from mari_onnx.patterns.views import VIEWS
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 ANY_AXIS = 13
@@ -36,7 +36,7 @@ class SpelledSoftmax(Rule[Written]):
     name = "spelled-softmax"
     algebra = "exp(x - max x) / sum exp(x - max x) = softmax(x)"
     exactness = Exactness.REASSOCIATING
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     ops = frozenset({"Div"})
 
     def match(self, node: Node, at: Workspace) -> Written | None:

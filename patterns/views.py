@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.ir.orders import order_of
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
@@ -26,7 +26,7 @@ class Views(Rule[str]):
     name = "views"
     algebra = "view(view(x)) = view(x)"
     exactness = Exactness.EXACT
-    closing = True
+    phases = Phase.MAIN | Phase.CLOSING
     ops = VIEWS | REPETITIONS | {"Transpose"}
 
     def match(self, node: Node, at: Workspace) -> str | None:

@@ -4,13 +4,13 @@ Each application is tried: the node is rewritten, what follows from it is tried 
 the objective has become smaller; otherwise it is rolled back. So a Concat is pushed through a chain of layers if, and
 only if, something at the end absorbs it.
 
-Opening rules go over the graph once, clearing and early ones until they find nothing more, then all but those that
-hide what is there, and at the end the closing ones.
+It works in phases (:class:`~mari_onnx.rewrite.rule.Phase`): the opening one goes over the graph once, the others until
+they find nothing more.
 
 Why it ends: every application that is kept makes the graph cheaper by at least ``MIN_GAIN``, and costs cannot fall
-below zero; only in the one pass of the opening rules, and in ``CLEARING_PASSES`` passes at the start, may a rule cost
-something. Within one outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by
-``MAX_FOLLOWING``, and all trials together by ``max_trials``.
+below zero; only in the one opening pass and in ``CLEARING_PASSES`` clearing ones may a rule cost something. Within one
+outermost trial the depth is bounded by ``MAX_DEPTH`` and the number of trials by ``MAX_FOLLOWING``, and all trials
+together by ``max_trials``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mari_onnx.rewrite.integers import is_of_integers
 from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.record import Applied, Rewritten
 from mari_onnx.rewrite.registry import AnyRule, by_operator
-from mari_onnx.rewrite.rule import Refusal
+from mari_onnx.rewrite.rule import Phase, Refusal
 from mari_onnx.rewrite.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -102,13 +102,10 @@ class _Engine:
         limit: int | None,
     ) -> None:
         self.workspace = workspace
-        self.rules = by_operator([r for r in rules if not r.hiding])
-        self.closing = by_operator([r for r in rules if r.closing])
-        self.early = by_operator([r for r in rules if r.early])
-        self.opening = by_operator([r for r in rules if r.opening])
-        self.clearing = by_operator([r for r in rules if r.clearing])
+        self.by_phase = {phase: by_operator([r for r in rules if phase in r.phases]) for phase in Phase}
+        self.rules = self.by_phase[Phase.MAIN]
         self.enabling = by_operator([r for r in rules if r.enabling])
-        self._early_names = {r.name for r in rules if r.early}
+        self._early_names = {r.name for r in rules if Phase.EARLY in r.phases}
         self.objective = objective(workspace.graph.nodes, workspace.facts, model)
         self.trials = trials
         self.limit = limit
@@ -120,27 +117,27 @@ class _Engine:
         return self.workspace.graph
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
-        self._pass(self.opening, MAX_DEPTH, None, float("-inf"))
+        self._pass(Phase.OPENING, MAX_DEPTH, None, float("-inf"))
         for _ in range(CLEARING_PASSES):
-            if not self._pass(self.clearing, MAX_DEPTH, None, -EARLY_LOSS * self.objective.start):
+            if not self._pass(Phase.CLEARING, MAX_DEPTH, None, -EARLY_LOSS * self.objective.start):
                 break
-        while self._pass(self.early, MAX_DEPTH, None):
+        while self._pass(Phase.EARLY, MAX_DEPTH, None):
             pass
-        while self._pass(self.rules, 0, progress):
+        while self._pass(Phase.MAIN, 0, progress):
             pass
-        self.rules = self.closing
-        while self._pass(self.rules, 1, None):
+        self.rules = self.by_phase[Phase.CLOSING]
+        while self._pass(Phase.CLOSING, 1, None):
             pass
 
     def _pass(
         self,
-        rules: dict[str, list[AnyRule]],
+        phase: Phase,
         depth: int,
         progress: Callable[[int, int], None] | None,
         least: float | None = None,
     ) -> bool:
-        """Tries some rules once at every node; whether one was kept."""
-        changed = False
+        """Tries the rules of a phase once at every node; whether one was kept."""
+        rules, changed = self.by_phase[phase], False
         nodes = self.graph.nodes
         for index, node in enumerate(nodes):
             if progress is not None and index % 64 == 0:
@@ -297,7 +294,7 @@ class _Engine:
             node = queue.pop(0)
             if node not in self.graph:
                 continue
-            for rule in self.early.get(node.kind, ()):
+            for rule in self.by_phase[Phase.EARLY].get(node.kind, ()):
                 mark, kept = self.workspace.mark(), len(self.trials.applied)
                 more = self._applied(rule, node)
                 if more is None:

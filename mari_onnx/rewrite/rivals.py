@@ -10,6 +10,7 @@ from mari_onnx.rewrite.engine import rewrite
 from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.record import Rewritten
 from mari_onnx.rewrite.registry import AnyRule
+from mari_onnx.rewrite.rule import Phase
 from mari_onnx.rewrite.workspace import Workspace
 
 OTHERS = "other rules do better without it"
@@ -66,7 +67,7 @@ def rewrite_afterwards(
     """
     steps = max((a.step for a in done.applied), default=0)
     # A rule that goes first is no longer first, and nothing would be compared with what it costs.
-    others = [r for r in rules if r in done.rules or not r.opening]
+    others = [r for r in rules if r in done.rules or Phase.OPENING not in r.phases]
     more = rewrite(workspace, others, model, limit=None if limit is None else limit - steps)
     later = tuple(replace(a, step=a.step + steps) for a in more.applied)
     left_out = [r.name for r in rules if r not in done.rules]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -22,6 +22,22 @@ class Exactness(Enum):
     """The same operations on each element: equal to the last bit."""
     REASSOCIATING = "reassociating"
     """The same sum in another order."""
+
+
+class Phase(Flag):
+    """The engine's phases, in their order; a rule may be tried in several."""
+
+    OPENING = auto()
+    """First of all, and whatever it costs: for rivals, as results with and without those are compared."""
+    CLEARING = auto()
+    """For rules so much use to others that they may cost a little by themselves."""
+    EARLY = auto()
+    """For rules that show others what is there: on the whole graph, and after every rewrite, before any other."""
+    MAIN = auto()
+    """Each rule with all that follows from it."""
+    CLOSING = auto()
+    """When nothing more is found: for rules that save operators and nothing else. What would hide from others what is
+    there is tried here only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +61,11 @@ class Rule(ABC, Generic[Found]):
     exactness: ClassVar[Exactness]
     ops: ClassVar[frozenset[str]]
     """Operators at which the rule may start; those outside ai.onnx with their domain (``com.microsoft.Attention``)."""
+    phases: ClassVar[Phase] = Phase.MAIN
+    """When the rule is tried."""
+
     enabling: ClassVar[bool] = False
     """The rule is of no use by itself: it is kept only where another rule could be applied because of it."""
-    early: ClassVar[bool] = False
-    """The rule shows others what is there: it is applied to the whole graph, and after every rewrite, before them."""
-
-    clearing: ClassVar[bool] = False
-    """The rule is early, and so much use to others that it may cost a little by itself."""
-
-    closing: ClassVar[bool] = False
-    """The rule saves operators, and nothing else: it is tried alone with its like when all others find nothing more."""
-
-    hiding: ClassVar[bool] = False
-    """The rule hides from others what is there: it is not tried before it closes."""
-
-    opening: ClassVar[bool] = False
-    """The rule is a rival, and tried first of all: what it costs by itself is no matter, as results are compared."""
 
     rival: ClassVar[bool] = False
     """Other rules often do better without it: graphs that come out with it and without it are compared."""

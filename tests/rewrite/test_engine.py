@@ -22,7 +22,7 @@ from mari_onnx.rewrite import engine
 from mari_onnx.rewrite.cost import CostModel, node_cost
 from mari_onnx.rewrite.engine import rewrite
 from mari_onnx.rewrite.record import Rewritten
-from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import separate
 from models.catalog import Exported
@@ -88,7 +88,7 @@ class Restless(Back):
     """The same, before everything else."""
 
     name = "restless"
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
 
 
 class Wider(Same):
@@ -325,7 +325,7 @@ def test_all_trials_on_a_model_taken_back(meta: Exported) -> None:
     workspace = hoist(separated.graph, analyze_graph(separated.graph, separated.inputs))
     state = State(workspace)
     with mock.patch.object(engine, "MIN_GAIN", math.inf), mock.patch.object(engine, "GROUP_LOSS", 0.0):
-        rewritten = rewrite(workspace, [r for r in RULES if not r.early], CostModel())
+        rewritten = rewrite(workspace, [r for r in RULES if Phase.EARLY not in r.phases], CostModel())
     state.assert_unchanged()
     assert not rewritten.applied
 

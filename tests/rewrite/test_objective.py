@@ -13,7 +13,7 @@ from mari_onnx.rewrite.cost import CostModel, node_cost
 from mari_onnx.rewrite.engine import rewrite
 from mari_onnx.rewrite.objective import Objective, objective
 from mari_onnx.rewrite.rivals import rewrite_best
-from mari_onnx.rewrite.rule import Exactness, Rule
+from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 from tests.patterns.support import at_work, model_of, sides_of
 
@@ -109,7 +109,7 @@ class LittleShorter(Shorter):
 
 
 class LittleShorterFirst(LittleShorter):
-    early = True
+    phases = Phase.EARLY | Phase.MAIN
     rival = True
 
 
