@@ -13,11 +13,15 @@ STEPS = 400
 REQUESTS = 16
 CANDIDATES = 16
 RATE = 0.01
+"""Where no layer is wider than `WIDTH`. Wider ones take smaller steps: Adam moves every weight as far, and the more of
+them a sum has, the farther it moves; at this rate a wide student would end up with one score for all."""
+WIDTH = 32
 
 
 def imitate(student: nn.Module, teacher: nn.Module, meta: catalog.Exported) -> None:
     """Train `student` in place; both take the inputs of `meta` and give one probability for each row."""
-    optimizer = torch.optim.Adam(student.parameters(), lr=RATE)
+    widest = max(layer.out_features for layer in student.modules() if isinstance(layer, nn.Linear))
+    optimizer = torch.optim.Adam(student.parameters(), lr=RATE * WIDTH / max(widest, WIDTH))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for step in range(STEPS):
         rows = examples(meta, step)

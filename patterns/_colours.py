@@ -17,45 +17,41 @@ from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._entries import MAX_ENTRIES
-from mari_onnx.rewrite.workspace import Workspace
-
-MAX_DEPTH = 80
+from mari_onnx.patterns._upstream import Upstream
 
 Mask = np.ndarray
 """A truth value for each entry of one candidate's slice; axes along which nothing differs have one entry."""
 
 
-class Colours:
-    """What is found out of a graph while it does not change."""
+class Colours(Upstream[Mask]):
+    """The entries of values that need no item: a mask of the rank of the value."""
 
-    def __init__(self, at: Workspace) -> None:
-        self._at = at
-        self._memo: dict[str, Mask] = {}
+    def looks_through(self, value: str) -> Node | None:
+        at, node = self._at, self._at.graph.producer(value)
+        if at.is_once(value) or node is None or node.domain or node.op not in READERS or self.sizes(value) is None:
+            return None
+        return None if any(v and at.fact(v).rank is None for v in node.inputs) else node
 
-    def of(self, value: str, depth: int = 0) -> Mask:
-        """The entries of a value that need no item.
+    def at_first_sight(self, value: str) -> Mask:
+        once = self._at.is_once(value)
+        return np.ones((1,) * self._rank(value), np.bool_) if once else self.nothing(value)
 
-        Returns:
-            The mask, of the rank of the value.
-        """
-        if value not in self._memo:
-            self._memo[value] = self._found(value, depth)
-        return self._memo[value]
+    def through(self, node: Node, inputs: Sequence[Mask], value: str) -> Mask:
+        found = READERS[node.op](node, inputs, value, self)
+        wrong = found is None or found.ndim != self._rank(value) or math.prod(found.shape) > MAX_ENTRIES
+        return self.nothing(value) if found is None or wrong else found
 
-    def _found(self, value: str, depth: int) -> Mask:
-        at = self._at
-        rank = at.fact(value).rank or 0
-        if at.is_once(value):
-            return np.ones((1,) * rank, np.bool_)
-        nothing = np.zeros((1,) * rank, np.bool_)
-        node = at.graph.producer(value)
-        reader = READERS.get(node.op) if node is not None and not node.domain else None
-        if node is None or reader is None or depth >= MAX_DEPTH or self.sizes(value) is None:
-            return nothing
-        if any(v and at.fact(v).rank is None for v in node.inputs):
-            return nothing
-        found = reader(node, [self.of(v, depth + 1) if v else np.ones((), np.bool_) for v in node.inputs], value, self)
-        return nothing if found is None or found.ndim != rank or math.prod(found.shape) > MAX_ENTRIES else found
+    def nothing(self, value: str) -> Mask:
+        return np.zeros((1,) * self._rank(value), np.bool_)
+
+    def is_same(self, one: Mask, other: Mask) -> bool:
+        return np.array_equal(one, other)
+
+    def size(self, found: Mask) -> int:
+        return found.size
+
+    def _rank(self, value: str) -> int:
+        return self._at.fact(value).rank or 0
 
     def sizes(self, value: str) -> tuple[int, ...] | None:
         """The sizes of one candidate's slice, 1 for those that are not known."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import Flag, auto
 
 import numpy as np
 
+from mari_onnx.ir import Node
 from mari_onnx.patterns._entries import FUNCTIONS, HALF_MASK, MAX_ENTRIES, Entries, anything, of_constant
 from mari_onnx.patterns._readers import PLAIN_ONLY, READERS
+from mari_onnx.patterns._upstream import MAX_DEPTH, Upstream
 from mari_onnx.rewrite.workspace import Workspace
-
-MAX_DEPTH = 80
-"""What lies further up is not looked at."""
-
 
 MAKING = frozenset({"ConstantOfShape", "Pad", "Trilu"})
 """Operators that put numbers in by themselves."""
@@ -37,24 +36,12 @@ class Numbers(Flag):
         return cls.OTHERS | (cls.ZEROS if zeros else cls.NONE) | (cls.MASKS if masks else cls.NONE)
 
 
-class Knowledge:
-    """Reads what is known of values off the graph.
-
-    Args:
-        at: The graph; it must not change meanwhile.
-    """
+class Knowledge(Upstream[Entries]):
+    """Reads what is known of the entries of values off the graph."""
 
     def __init__(self, at: Workspace) -> None:
-        self._at = at
-        self._memo: dict[str, Entries] = {}
+        super().__init__(at)
         self._glances: dict[str, Numbers] = {}
-
-    def of(self, value: str, depth: int = 0) -> Entries:
-        """What is known of a value whose rank is known."""
-        if value not in self._memo:
-            with np.errstate(all="ignore"):
-                self._memo[value] = self._found(value, depth)
-        return self._memo[value]
 
     def zeros(self, value: str) -> np.ndarray:
         """Which entries of a value are known to be 0; most values are seen to have none at a glance."""
@@ -87,22 +74,34 @@ class Knowledge:
             return Numbers.ANY if all(given) or any(deciding in g for g in given) else Numbers.NONE
         return Numbers.ANY if any(given) else Numbers.NONE
 
-    def _found(self, value: str, depth: int) -> Entries:
+    def looks_through(self, value: str) -> Node | None:
+        at, node = self._at, self._at.graph.producer(value)
+        if at.integers(value) is not None or node is None or node.domain or len(node.outputs) != 1:
+            return None
+        return node if node.op in READERS and all(at.fact(v).rank is not None for v in node.inputs if v) else None
+
+    def at_first_sight(self, value: str) -> Entries:
         at, shape = self._at, self._at.fact(value).shape
         assert shape is not None
-        nothing = anything(len(shape))
         if at.is_weight(value):
             small = all(isinstance(d, int) for d in shape) and 0 < math.prod(shape) <= MAX_ENTRIES
             array = at.constant(value) if small else None
-            return nothing if array is None else of_constant(array) or nothing
+            return self.nothing(value) if array is None else of_constant(array) or self.nothing(value)
         integers = at.integers(value)
         if integers is not None and all(isinstance(d, int) for d in shape):
-            return of_constant(np.array(integers, np.int64).reshape(shape)) or nothing
-        node = at.graph.producer(value)
-        reader = READERS.get(node.op) if node is not None and not node.domain else None
-        if node is None or reader is None or depth > MAX_DEPTH or len(node.outputs) != 1:
-            return nothing
-        if any(at.fact(v).rank is None for v in node.inputs if v):
-            return nothing
-        found = reader(node, [self.of(v, depth + 1) for v in node.inputs if v], at)
-        return nothing if found is None or math.prod(found.state.shape) > MAX_ENTRIES else found
+            return of_constant(np.array(integers, np.int64).reshape(shape)) or self.nothing(value)
+        return self.nothing(value)
+
+    def through(self, node: Node, inputs: Sequence[Entries], value: str) -> Entries:
+        with np.errstate(all="ignore"):
+            found = READERS[node.op](node, inputs, self._at)
+        return self.nothing(value) if found is None or math.prod(found.state.shape) > MAX_ENTRIES else found
+
+    def nothing(self, value: str) -> Entries:
+        return anything(self._at.fact(value).rank or 0)
+
+    def is_same(self, one: Entries, other: Entries) -> bool:
+        return np.array_equal(one.state, other.state) and np.array_equal(one.number, other.number)
+
+    def size(self, found: Entries) -> int:
+        return found.state.size

@@ -23,6 +23,10 @@ Order = tuple[int, ...]
 """Where a node stands: nodes that replace another share its prefix. A hint for traversal, not a promise."""
 
 
+EVERYTHING = "*"
+"""What somebody has looked at who has gone through all nodes."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One operator call.
@@ -105,9 +109,10 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """One step of the journal: how to take it back, and which node came or went."""
+    """One step of the journal: how to take it back, the stamps before it, and which node came or went."""
 
     undo: Callable[[], object]
+    stamps: Mapping[str, int]
     added: Node | None = None
     removed: Node | None = None
 
@@ -121,6 +126,7 @@ class Graph:
         inputs: Declared inputs by name, initializers excluded.
         outputs: Declared outputs by name.
         weights: Constants by name.
+        looked_at: Values about which somebody has asked since it was cleared.
     """
 
     def __init__(
@@ -141,19 +147,22 @@ class Graph:
         self._producers: dict[str, Node] = {}
         self._consumers: dict[str, dict[Node, None]] = {}
         self._journal: list[_Edit] = []
+        self._stamps: dict[str, int] = {}
+        self._edits = itertools.count(1)
+        self.looked_at: set[str] = set()
         self._taken: set[str] = {*self.inputs, *self.weights, *self.outputs}
         self._serial = itertools.count(1)
         for position, node in enumerate(nodes):
-            self.insert(node, (position,))
+            self._put(node, (position,))
             # A new value of a name that a subgraph makes itself would be another one in there.
             self._taken.update(made_inside(node.source) if node.source is not None else ())
-        self._journal.clear()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     @property
     def nodes(self) -> list[Node]:
         """All nodes, by their place (see :meth:`sorted_nodes` for an order that is safe to run)."""
+        self.looked_at.add(EVERYTHING)
         return sorted(self._order, key=self._order.__getitem__)
 
     def __len__(self) -> int:
@@ -166,10 +175,12 @@ class Graph:
         return self._order[node]
 
     def producer(self, value: str) -> Node | None:
+        self.looked_at.add(value)
         return self._producers.get(value)
 
     def consumers(self, value: str) -> tuple[Node, ...]:
         """The nodes that read a value, subgraphs included, each once."""
+        self.looked_at.add(value)
         return tuple(self._consumers.get(value, ()))
 
     def is_output(self, value: str) -> bool:
@@ -181,7 +192,7 @@ class Graph:
 
     def is_pinned(self, value: str) -> bool:
         """Whether something other than a plain input reads the value by its name."""
-        return value in self.outputs or any(value in c.captures for c in self._consumers.get(value, ()))
+        return value in self.outputs or any(value in c.captures for c in self.consumers(value))
 
     def constant(self, value: str) -> np.ndarray | None:
         """The numbers of a constant; reads external data when it must."""
@@ -194,6 +205,7 @@ class Graph:
         Raises:
             ModelError: The nodes form a cycle.
         """
+        self.looked_at.add(EVERYTHING)
         return self.sorted_among(self._order)
 
     def sorted_among(self, nodes: Iterable[Node]) -> list[Node]:
@@ -202,8 +214,10 @@ class Graph:
         Raises:
             ModelError: The nodes form a cycle.
         """
-        dag: nx.DiGraph[Node] = nx.DiGraph()
         ordered = sorted(nodes, key=self._order.__getitem__)
+        if self._can_run(ordered):
+            return ordered
+        dag: nx.DiGraph[Node] = nx.DiGraph()
         known = set(ordered)
         dag.add_nodes_from(ordered)
         for node in ordered:
@@ -213,6 +227,22 @@ class Graph:
             return list(nx.lexicographical_topological_sort(dag, key=rank.__getitem__))
         except nx.NetworkXUnfeasible as error:
             raise ModelError("the graph has a cycle: some nodes need their own results") from error
+
+    def _can_run(self, nodes: Iterable[Node]) -> bool:
+        """Whether none of some nodes reads what it or a later one makes."""
+        waiting: set[str] = set()
+        for node in nodes:
+            waiting.update(node.reads)
+            if not waiting.isdisjoint(node.outputs):
+                return False
+        return True
+
+    def stamps(self, values: Iterable[str]) -> tuple[int, ...]:
+        """A number for each value: the same one again as long as, or as soon as, all is the same about it.
+
+        That is: which node makes it, which nodes read it, and what its owner knows of it (see :meth:`note_undo`).
+        """
+        return tuple(self._stamps.get(v, 0) for v in values)
 
     def unique_name(self, hint: str) -> str:
         """A value name not used yet; the same calls give the same names."""
@@ -225,6 +255,37 @@ class Graph:
     # -- editing ---------------------------------------------------------------------------------------------------
 
     def insert(self, node: Node, order: Order) -> None:
+        self._put(node, order)
+        self._note(lambda: self._forget(node), node.outputs + node.reads, added=node)
+
+    def remove(self, node: Node) -> None:
+        order = self._order[node]
+        self._forget(node)
+        self._note(lambda: self._put(node, order), node.outputs + node.reads, removed=node)
+
+    def add_weight(self, name: str, weight: Weight) -> None:
+        self.weights[name] = weight
+        self._taken.add(name)
+        self._note(lambda: self.weights.pop(name, None), ())
+
+    def note_undo(self, undo: Callable[[], object], about: Iterable[str] = ()) -> None:
+        """Lets the owner of data that goes with the graph take part in a roll-back.
+
+        Args:
+            undo: Takes the change back.
+            about: The values that the data is about.
+        """
+        self._note(undo, about)
+
+    def _note(
+        self, undo: Callable[[], object], about: Iterable[str], added: Node | None = None, removed: Node | None = None
+    ) -> None:
+        values = (EVERYTHING, *about)
+        before = dict(zip(values, self.stamps(values), strict=True))
+        self._stamps.update(dict.fromkeys(values, next(self._edits)))
+        self._journal.append(_Edit(undo, before, added, removed))
+
+    def _put(self, node: Node, order: Order) -> None:
         self._order[node] = order
         for value in node.outputs:
             if value:
@@ -232,21 +293,6 @@ class Graph:
                 self._taken.add(value)
         for value in node.reads:
             self._consumers.setdefault(value, {})[node] = None
-        self._journal.append(_Edit(lambda: self._forget(node), added=node))
-
-    def remove(self, node: Node) -> None:
-        order = self._order[node]
-        self._forget(node)
-        self._journal.append(_Edit(lambda: self._restore(node, order), removed=node))
-
-    def add_weight(self, name: str, weight: Weight) -> None:
-        self.weights[name] = weight
-        self._taken.add(name)
-        self._journal.append(_Edit(lambda: self.weights.pop(name, None)))
-
-    def note_undo(self, undo: Callable[[], object]) -> None:
-        """Lets the owner of data that goes with the graph take part in a roll-back."""
-        self._journal.append(_Edit(undo))
 
     def _forget(self, node: Node) -> None:
         self._order.pop(node, None)
@@ -256,14 +302,6 @@ class Graph:
         for value in node.reads:
             self._consumers.get(value, {}).pop(node, None)
 
-    def _restore(self, node: Node, order: Order) -> None:
-        self._order[node] = order
-        for value in node.outputs:
-            if value:
-                self._producers[value] = node
-        for value in node.reads:
-            self._consumers.setdefault(value, {})[node] = None
-
     # -- taking back -----------------------------------------------------------------------------------------------
 
     def mark(self) -> int:
@@ -271,7 +309,9 @@ class Graph:
 
     def roll_back(self, mark: int) -> None:
         while len(self._journal) > mark:
-            self._journal.pop().undo()
+            edit = self._journal.pop()
+            edit.undo()
+            self._stamps.update(edit.stamps)
 
     def edits(self, mark: int) -> tuple[list[Node], list[Node]]:
         """The nodes added and the nodes removed since a mark, those that came and went left out."""

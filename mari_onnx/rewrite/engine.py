@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
@@ -25,6 +26,7 @@ from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.integers import is_of_integers
+from mari_onnx.rewrite.memory import Memory
 from mari_onnx.rewrite.objective import objective
 from mari_onnx.rewrite.record import Applied, Rewritten
 from mari_onnx.rewrite.registry import AnyRule, by_operator
@@ -103,6 +105,7 @@ class _Engine:
     ) -> None:
         self.workspace = workspace
         self.by_phase = {phase: by_operator([r for r in rules if phase in r.phases]) for phase in Phase}
+        self.in_vain = {phase: Memory(workspace.graph) for phase in Phase}
         self.rules = self.by_phase[Phase.MAIN]
         self.enabling = by_operator([r for r in rules if r.enabling])
         self._early_names = {r.name for r in rules if Phase.EARLY in r.phases}
@@ -144,14 +147,18 @@ class _Engine:
                 progress(index, len(nodes))
             if self._is_over():
                 return False
-            self.following = 0
-            if (node.kind in rules and self.try_node(node, depth, rules, least)) or (
-                depth == 0 and self._try_together(node)
-            ):
+            if self.in_vain[phase].tried(node, partial(self._try_outermost, node, depth, rules, least)):
                 self.outermost += 1
                 self.graph.commit()
                 changed = True
         return changed
+
+    def _try_outermost(self, node: Node, depth: int, rules: dict[str, list[AnyRule]], least: float | None) -> bool:
+        """Tries the rules for one node, and for its readers together; whether anything was kept."""
+        self.following = 0
+        if node.kind in rules and self.try_node(node, depth, rules, least):
+            return True
+        return depth == 0 and self._try_together(node)
 
     def _is_over(self) -> bool:
         return self.trials.left <= 0 or (self.limit is not None and self.outermost >= self.limit)

@@ -40,6 +40,7 @@ class Workspace:
         graph: The graph.
         facts: Fact by value name.
         singles: For each user-side value the one that holds it for a single candidate.
+        kept: What rules have found, by kind; whoever keeps it sees to it that it still holds.
     """
 
     def __init__(self, graph: Graph, analysis: Analysis) -> None:
@@ -48,6 +49,7 @@ class Workspace:
         self.judge = Judge(graph, analysis.inputs)
         self.facts: dict[str, Fact] = dict(analysis.facts)
         self.singles: dict[str, str] = {}
+        self.kept: dict[Any, dict[str, Any]] = {}
         self._repeated: dict[str, tuple[str, ...]] = {}
         self.sizes = SizeBuilder(self)
         self.lifting = Lifting(self)
@@ -71,19 +73,22 @@ class Workspace:
         return self.graph.opset
 
     def fact(self, value: str) -> Fact:
+        self.graph.looked_at.add(value)
         return self.facts[value]
 
     def single(self, value: str) -> str:
         """The value for one candidate: another value for a user-side one, the value itself otherwise."""
+        self.graph.looked_at.add(value)
         return self.singles.get(value, value)
 
     def is_user(self, value: str) -> bool:
         """Whether the value is user-side and its form for one candidate is at hand."""
+        self.graph.looked_at.add(value)
         return value in self.singles
 
     def is_once(self, value: str) -> bool:
         """Whether the value is computed once per request: shared, or user-side."""
-        fact = self.facts[value]
+        fact = self.fact(value)
         return value in self.singles or (fact.axis is None and not fact.opaque)
 
     def constant(self, value: str) -> np.ndarray | None:
@@ -94,7 +99,7 @@ class Workspace:
         return value in self.graph.weights
 
     def integers(self, value: str) -> tuple[int, ...] | None:
-        return self.facts[value].integers
+        return self.fact(value).integers
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -155,6 +160,7 @@ class Workspace:
     ) -> tuple[str, ...]:
         """Like :meth:`emit`, for a node with several outputs."""
         key = (op, domain, tuple(inputs), outputs, frozen(attrs))
+        self.graph.looked_at.update(inputs)
         known = self._made.get(key)
         producers = [self.graph.producer(v) for v in known or ()]
         if known is not None and None not in producers and self._replaced.isdisjoint(producers):
@@ -207,6 +213,7 @@ class Workspace:
 
     def _judged(self, node: Node) -> tuple[Fact, ...]:
         given = tuple(self.facts[v] if v else None for v in node.inputs)
+        self.graph.looked_at.update(node.reads)
         if node.captures or node.source is not None:
             return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
         return self._recalled.get(node, given, lambda: self.judge.facts(node, given, ()), _hold_for_all)
@@ -370,7 +377,8 @@ class Workspace:
         missing = key not in table
         before = table.get(key)
         table[key] = value
-        self.graph.note_undo(lambda: table.pop(key, None) if missing else table.__setitem__(key, before))
+        about = (key,) if isinstance(key, str) else ()
+        self.graph.note_undo(lambda: table.pop(key, None) if missing else table.__setitem__(key, before), about)
 
     def mark(self) -> int:
         return self.graph.mark()
