@@ -14,6 +14,7 @@ from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import mixed_parts, one_row, parts_of
 from mari_onnx.patterns._repeats import before, source_of
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
+from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_TERMS = 16
@@ -53,6 +54,7 @@ class Form:
     changed: bool
 
 
+@kept
 def linear_form(value: str, at: Workspace) -> Form | None:
     """The operand of a product as a linear form, with no more wide terms than it has parts."""
     value = _unmerged(value, at)
@@ -66,11 +68,11 @@ def linear_form(value: str, at: Workspace) -> Form | None:
     changed = False
     for part, found in zip(parts, expanded, strict=True):
         wide = [v for v, _ in found if v not in known and _is_wide(v, part.value, at)]
-        kept = found if len(wide) <= 1 and len(found) <= MAX_TERMS else [(narrowest(part.value, at), 1.0)]
-        known |= {v for v, _ in kept}
-        narrowed = kept[0][0] != part.value and not at.is_once(part.value)
-        changed = changed or len(kept) > 1 or narrowed or bool(part.columns)
-        for v, factor in kept:
+        taken = found if len(wide) <= 1 and len(found) <= MAX_TERMS else [(narrowest(part.value, at), 1.0)]
+        known |= {v for v, _ in taken}
+        narrowed = taken[0][0] != part.value and not at.is_once(part.value)
+        changed = changed or len(taken) > 1 or narrowed or bool(part.columns)
+        for v, factor in taken:
             terms[v] = (*terms.get(v, ()), (part.start, factor, part.columns))
     return Form(terms, shape, changed)
 

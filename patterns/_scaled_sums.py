@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mari_onnx.ir.dims import alike, same
 from mari_onnx.ir.graph import Order
 from mari_onnx.patterns._parts import one_row, parts_of
+from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
 MOST = 32
@@ -44,6 +45,7 @@ class Summand:
         return all(not numbers for numbers, _ in self.coefficient)
 
 
+@kept
 def summands(value: str, at: Workspace) -> tuple[Summand, ...]:
     """What a value is the sum of, for each of the parts that it is joined of along its last axis."""
     shape, parts = at.fact(value).shape, parts_of(value, at)

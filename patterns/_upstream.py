@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mari_onnx.ir import Node
+from mari_onnx.rewrite.memory import make_room
 from mari_onnx.rewrite.workspace import Workspace
 
 T = TypeVar("T")
 
 MAX_DEPTH = 80
 """What lies further up is not looked at."""
+TRUSTED_DEPTH = 16
+"""What was found further up is taken as it was. It still holds, as a value stays what it is, whatever computes it by now;
+a little might be added."""
 MAX_KEPT = 1 << 16
 """Findings of more entries are not kept."""
-ROOM = 1000
-"""So many findings, and two for each node, are kept before those of values that are gone are thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,13 @@ class Upstream(ABC, Generic[T]):
         self._kept: dict[str, Kept[T]] = at.kept.setdefault(type(self), {})
         self._memo: dict[str, T] = {}
         self._cut: set[str] = set()
-        if len(self._kept) > 2 * len(at.graph) + ROOM:
-            for value in [v for v in self._kept if at.graph.producer(v) is None]:
-                del self._kept[value]
+        make_room(self._kept, at.graph)
 
     def of(self, value: str, depth: int = 0) -> T:
         """What is found of a value whose rank is known."""
         if value not in self._memo:
-            self._memo[value] = self._found(value, depth)
+            kept = self._kept.get(value) if depth >= TRUSTED_DEPTH else None
+            self._memo[value] = self._found(value, depth) if kept is None else kept.found
         return self._memo[value]
 
     def _found(self, value: str, depth: int) -> T:

@@ -1,10 +1,19 @@
-"""Where nothing was found to do: nobody has to look there again before something has changed of what was looked at."""
+"""What holds until something has changed of what was looked at for it: findings, and that there is nothing to find."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Generic, TypeVar
 
 from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.rewrite.workspace import Workspace
+
+T = TypeVar("T")
+
+ROOM = 1000
+"""So many findings, and two for each node, are kept before those about values that are gone are thrown away."""
 
 
 class Memory:
@@ -34,3 +43,40 @@ class Memory:
         values = (*node.outputs, *self._graph.looked_at)
         self._in_vain[node] = values, self._graph.stamps(values)
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[T]):
+    """A finding, and the stamps of all that was looked at for it."""
+
+    values: tuple[str, ...]
+    stamps: tuple[int, ...]
+    found: T
+
+
+def kept(find: Callable[[str, Workspace], T]) -> Callable[[str, Workspace], T]:
+    """Makes a function of a value remember what it finds; for those that many ask about the same value."""
+
+    @wraps(find)
+    def remembered(value: str, at: Workspace) -> T:
+        known, graph = at.kept.setdefault(find, {}), at.graph
+        finding: _Kept[T] | None = known.get(value)
+        if finding is None or graph.stamps(finding.values) != finding.stamps:
+            outside, graph.looked_at = graph.looked_at, set()
+            try:
+                found = find(value, at)
+            finally:
+                values, graph.looked_at = tuple(graph.looked_at), outside
+            make_room(known, graph)
+            finding = known[value] = _Kept(values, graph.stamps(values), found)
+        graph.looked_at.update(finding.values)
+        return finding.found
+
+    return remembered
+
+
+def make_room(known: dict[str, Any], graph: Graph) -> None:
+    """Forgets findings about values that are gone, where there are many."""
+    if len(known) > 2 * len(graph) + ROOM:
+        for value in [v for v in known if graph.producer(v) is None and v not in graph.inputs]:
+            del known[value]

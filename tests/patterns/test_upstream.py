@@ -10,6 +10,7 @@ import pytest
 from mari_onnx.ir import Node
 from mari_onnx.patterns import _upstream
 from mari_onnx.patterns._upstream import Upstream
+from mari_onnx.rewrite import memory
 from mari_onnx.rewrite.workspace import Workspace
 from tests.patterns.support import at_work, model_of, sides_of
 
@@ -107,7 +108,7 @@ def test_what_was_cut_short_is_not_kept(workspace: Workspace, monkeypatch: pytes
 
 
 def test_values_that_are_gone_are_forgotten(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_upstream, "ROOM", -10)
+    monkeypatch.setattr(memory, "ROOM", -10)
     found(workspace)
     exchange(workspace, "y", Node("Abs", ("a",), ("y",)))
     for value in ("b", "c"):
@@ -123,3 +124,16 @@ def test_large_findings_are_not_kept(workspace: Workspace, monkeypatch: pytest.M
     monkeypatch.setattr(_upstream, "MAX_KEPT", 0)
     found(workspace)
     assert found(workspace) == ["a", "b", "c", "y"]
+
+
+def test_far_up_what_was_found_is_taken_as_it_was(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it costs little to ask behind many layers, and nothing is cut short there."""
+    monkeypatch.setattr(_upstream, "TRUSTED_DEPTH", 1)
+    monkeypatch.setattr(_upstream, "MAX_DEPTH", 1)
+    for value in ("a", "b", "c", "y"):
+        Height(workspace).of(value)
+    assert Height(workspace).of("y") == 1003
+    exchange(workspace, "c", Node("Abs", ("b",), ("c",)))
+    assert Height(workspace).of("y") == 1003
+    assert Height(workspace).of("c") == 1003
+    assert Height(workspace).of("y") == 1004

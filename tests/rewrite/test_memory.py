@@ -10,7 +10,7 @@ from mari_onnx.ir import Node
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from mari_onnx.rewrite.memory import Memory
+from mari_onnx.rewrite.memory import Memory, kept
 from mari_onnx.rewrite.workspace import Workspace
 from tests.patterns.support import at_work, model_of, sides_of
 
@@ -119,3 +119,42 @@ def test_the_last_pass_asks_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     rewrite(at_work(model_of(text), sides_of(model_of(text))), [rule], CostModel())
     assert sorted(asked) == sorted(set(asked))
     assert asked
+
+
+def test_a_finding_is_kept_while_what_it_saw_is_the_same(workspace: Workspace) -> None:
+    found: list[str] = []
+
+    @kept
+    def height(value: str, at: Workspace) -> int:
+        found.append(value)
+        node = at.graph.producer(value)
+        return 0 if node is None else 1 + height(node.inputs[0], at)
+
+    assert [height("y", workspace), height("y", workspace)] == [3, 3]
+    assert found == ["y", "b", "a", "item"]
+    workspace.graph.insert(Node("Neg", ("a",), ("new",)), (9,))
+    assert height("y", workspace) == 3
+    assert found[4:] == ["y", "b", "a"], "what is about the input of the model has not changed"
+
+
+def test_who_asks_for_a_finding_has_looked_at_what_it_saw(workspace: Workspace) -> None:
+    ends = kept(lambda value, at: len(at.graph.consumers(value)))
+    memory, node = Memory(workspace.graph), made(workspace, "z")
+    assert ends("a", workspace) == 1
+    attempt = Attempt(lambda: ends("a", workspace))
+    memory.tried(node, attempt)
+    workspace.graph.insert(Node("Neg", ("a",), ("new",)), (9,))
+    memory.tried(node, attempt)
+    assert attempt.times == 2
+    assert ends("a", workspace) == 2
+
+
+def test_a_finding_that_breaks_leaves_nothing_behind(workspace: Workspace) -> None:
+    def fail(value: str, at: Workspace) -> int:
+        at.fact(value)
+        raise KeyError(value)
+
+    workspace.graph.looked_at.clear()
+    with pytest.raises(KeyError):
+        kept(fail)("a", workspace)
+    assert not workspace.graph.looked_at
