@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._variances import orders, variance_of
+from mari_onnx.ir.dims import may_be_zero
+from mari_onnx.patterns._variances import orders
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 12
 """Of what lies further up, nothing is said."""
 
-MOVED = frozenset({*VIEWS, "Expand", "Identity", "Transpose", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
+REDUCED = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
+MOVED = frozenset({*VIEWS, *REDUCED, "Expand", "Identity", "Transpose"})
 """Operators of which nothing is smaller than the smallest entry of their first input, if that is not below 0."""
 NOT_BELOW = frozenset({"Abs", "Exp", "Relu", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Sqrt"})
 """Operators of which nothing is below 0, though it may be 0."""
+
+_TYPES = onnx.TensorProto
+UNSIGNED = frozenset({_TYPES.BOOL, _TYPES.UINT8, _TYPES.UINT16, _TYPES.UINT32, _TYPES.UINT64})
+"""Types that have no numbers below 0."""
+WHOLE = frozenset({*UNSIGNED, _TYPES.INT8, _TYPES.INT16, _TYPES.INT32, _TYPES.INT64})
 
 
 def is_positive(value: str, at: Workspace, depth: int = 0) -> bool:
@@ -25,7 +33,10 @@ def is_positive(value: str, at: Workspace, depth: int = 0) -> bool:
         return _least(value, at) > 0
     if node is None or node.domain:
         return False
-    if node.op in MOVED or node.op == "Sqrt":
+    if node.op in REDUCED and _may_be_empty(node, at):
+        return False
+    # A fraction may become 0 where it is cast.
+    if node.op in MOVED or node.op == "Sqrt" or (node.op == "Cast" and at.fact(node.inputs[0]).dtype in WHOLE):
         return is_positive(node.inputs[0], at, depth + 1)
     if node.op == "Clip":
         return node.has_input(1) and _least(node.inputs[1], at) > 0
@@ -33,9 +44,6 @@ def is_positive(value: str, at: Workspace, depth: int = 0) -> bool:
         return any(is_positive(v, at, depth + 1) for v in node.inputs)
     if node.op != "Add":
         return False
-    found = variance_of(value, at)
-    if found is not None and found[1] > 0:
-        return True
     return any(is_positive(a, at, depth + 1) and is_not_below_zero(b, at, depth + 1) for a, b in orders(node))
 
 
@@ -44,6 +52,8 @@ def is_not_below_zero(value: str, at: Workspace, depth: int = 0) -> bool:
     node = at.graph.producer(value)
     if depth > MAX_DEPTH or at.is_weight(value):
         return _least(value, at) >= 0
+    if at.fact(value).dtype in UNSIGNED:
+        return True
     if node is None or node.domain:
         return False
     if node.op in NOT_BELOW or _is_square(node, at):
@@ -52,7 +62,13 @@ def is_not_below_zero(value: str, at: Workspace, depth: int = 0) -> bool:
         return is_not_below_zero(node.inputs[0], at, depth + 1)
     if node.op == "Max":
         return any(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
-    return node.op == "Add" and all(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
+    return node.op in ("Add", "Mul") and all(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
+
+
+def _may_be_empty(node: Node, at: Workspace) -> bool:
+    """Whether a reduction may find nothing to reduce: a sum of nothing is 0."""
+    shape, axes = at.fact(node.inputs[0]).shape, at.axes(node)
+    return shape is None or any(may_be_zero(shape[axis]) for axis in axes or range(len(shape)))
 
 
 def _is_square(node: Node, at: Workspace) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import may_be_zero, same
+from mari_onnx.patterns._finite import moves_through_sum
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -50,7 +51,8 @@ class ColumnScale(Rule[Columns]):
             return None
         operands = (scaling.inputs, scaling.inputs[::-1]) if scaling.op == "Mul" else (scaling.inputs,)
         for matrix, factor in operands:
-            if _is_matrix(matrix, node.inputs[1], at) and _is_row(factor, at):
+            fits = _is_matrix(matrix, node.inputs[1], at) and _is_row(factor, at)
+            if fits and moves_through_sum(scaling.op, factor, at):
                 return Columns(matrix, scaling.op, factor)
         return None
 

@@ -7,7 +7,7 @@
 
 Rows are normalised so in retention (RetNet), and where a model writes its Softmax out. A sum over a row of P leaves the
 zeros out: what divides the user's rows comes from the user's entries alone, and these rows run once as those of
-``masked-product`` do. Where ``s`` is 0, neither side is a number.
+``masked-product`` do. ``s`` is 0 only where all of its row is, and then neither side is a number (``_finite``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnx import TensorProto
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
+from mari_onnx.patterns._finite import moves_through_sum
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import joined
 from mari_onnx.patterns._pieces import Pieces
@@ -64,6 +65,8 @@ class DividedMixing(Rule[Scaled]):
         operands = [scaling.inputs] if scaling.op == "Div" else [scaling.inputs, scaling.inputs[::-1]]
         for mixing, scale in operands:
             if not _is_for_rows(scale, mixing, scaling.output, at):
+                continue
+            if not moves_through_sum(scaling.op, scale, at, mixing):
                 continue
             found = masked(mixing, node.inputs[1], 1, at)
             return Scaled(mixing, scaling.op, scale, found) if isinstance(found, Masked) else found

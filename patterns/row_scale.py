@@ -22,6 +22,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._finite import moves_through_sum
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._linear import is_linear_layer
 from mari_onnx.patterns._parts import joined, mixed_parts, one_row, parts_of
@@ -69,12 +70,15 @@ class RowScale(Rule[Scaled]):
         if parts is None or parts.axis != parts.rank - 1:
             return None
         if chain.numbers or chain.norm is not None:
-            return Scaled((chain,), (), chain.numbers, chain.norm) if mixed_parts(chain.rows, at) else None
+            mixed = mixed_parts(chain.rows, at) is not None and _all_move(chain, at)
+            return Scaled((chain,), (), chain.numbers, chain.norm) if mixed else None
         # The Concat may have been pushed through the scaling already.
         pieces = tuple(_chain(v, at) for v, _, size in parts if size)
         numbers = {piece.numbers for piece in pieces}
         kinds = {at.is_once(piece.rows) for piece in pieces}
         if len(numbers) > 1 or not pieces[0].numbers or len(kinds) < 2 or any(piece.norm for piece in pieces):
+            return None
+        if not _all_move(pieces[0], at):
             return None
         return Scaled(pieces, chain.columns, pieces[0].numbers)
 
@@ -149,6 +153,11 @@ def _chain(value: str, at: Workspace) -> Chain:
         (columns if at.is_weight(step[1]) else numbers).insert(0, (node.op, step[1]))
         value = step[0]
     return Chain(value, tuple(columns), tuple(numbers), norm)
+
+
+def _all_move(chain: Chain, at: Workspace) -> bool:
+    """Whether rows are multiplied with finite numbers alone, and divided by none that is 0 while they are not."""
+    return all(moves_through_sum(op, number, at, chain.rows) for op, number in chain.numbers)
 
 
 def _keeps_shape(rows: str, value: str, at: Workspace) -> bool:

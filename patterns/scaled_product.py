@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_linear_layer, weight_of
 from mari_onnx.patterns._parts import column_parts, joined, one_row, turned, weight_rows
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -62,7 +63,7 @@ class ScaledProduct(Rule[Scaled]):
             value, start, size = piece
             for scaled, added in _as_sum(value, at):
                 found = _scaled(scaled, size, at)
-                if found is not None:
+                if found is not None and all(never_infinite(v, at) for v, _, _ in found[1]):
                     return Scaled(*found, start, size, added, tuple(p for p in beside if p is not piece))
         return None
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import chain
 
 import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._linear import Pieces, combined, is_linear_layer
 from mari_onnx.patterns._parts import joined, mixed_parts, one_row, summed
@@ -47,7 +49,7 @@ class ScaledSum(Rule[tuple[Summand, ...]]):
         if len(different) < 2 or all(at.is_once(s.rows) for s in found):
             return None
         mixed = any(at.is_once(s.rows) or mixed_parts(s.rows, at) is not None for s in scaled)
-        return found if mixed else None
+        return found if mixed and all(never_infinite(n, at) for n in dict.fromkeys(chain(*different))) else None
 
     def rewrite(self, node: Node, found: tuple[Summand, ...], at: Workspace) -> Sequence[str]:
         bias = [node.inputs[2]] if node.has_input(2) else []

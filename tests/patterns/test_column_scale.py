@@ -41,8 +41,10 @@ def test_steps_times_the_candidate(scaled: str) -> None:
 def test_steps_divided() -> None:
     outcome = apply(
         RULE,
-        """score (float[B,5,4] user, float[B,1,4] item, float[B,2,5] item_p) => (float[B,2,4] y) {
-            d = Exp(item)
+        """score (float[B,5,4] user, float[B,1,4] item, float[B,2,5] item_p) => (float[B,2,4] y)
+        <float half = {0.5}> {
+            a = Abs(item)
+            d = Add(a, half)
             v = Div(user, d)
             y = MatMul(item_p, v)
         }""",
@@ -86,8 +88,10 @@ def test_not_a_matrix_that_the_numbers_make() -> None:
 def test_not_what_divides_the_candidate() -> None:
     outcome = apply(
         RULE,
-        """score (float[B,5,4] user, float[B,1,4] item, float[B,2,5] item_p) => (float[B,2,4] y) {
-            d = Exp(user)
+        """score (float[B,5,4] user, float[B,1,4] item, float[B,2,5] item_p) => (float[B,2,4] y)
+        <float half = {0.5}> {
+            a = Abs(user)
+            d = Add(a, half)
             v = Div(item, d)
             y = MatMul(item_p, v)
         }""",
@@ -118,5 +122,20 @@ def test_not_in_half_precision() -> None:
             v = Mul(user, item)
             y = MatMul(item_p, v)
         }""",
+    )
+    assert outcome.times == 0
+
+
+@pytest.mark.parametrize("scaled", ["Div(user, item)", "Mul(user, r)"])
+def test_not_what_may_be_divided_by_zero(scaled: str) -> None:
+    """Infinite steps of both signs are no number when they are added up; their sum divided by 0 is infinite."""
+    outcome = apply(
+        RULE,
+        f"""score (float[B,5,4] user, float[B,1,4] item, float[B,2,5] item_p) => (float[B,2,4] y) {{
+            r = Reciprocal(item)
+            v = {scaled}
+            y = MatMul(item_p, v)
+        }}""",
+        exact=False,
     )
     assert outcome.times == 0

@@ -132,6 +132,10 @@ def test_whole_numbers_come_out_to_the_last_bit() -> None:
         {"scaled": "r = ReduceSum<axes = [1], keepdims = 1>(p) n = Div(p, r)", "opset": 11},
         {"scaled": SUM + "d = Add(r, half) n = Div(d, p)", "mask": "b = Mul(s, m) c = Abs(b) p = Add(c, half)"},
         {"scaled": SUM + "n = Add(p, r)"},
+        # What may be 0 where its row is not: numbers of both signs, divided by it and added up, are no number.
+        {"scaled": "n = Div(p, user_scale)"},
+        {"scaled": "d = Reciprocal(user_scale) n = Mul(p, d)"},
+        {"scaled": "r = ReduceSum<keepdims = 1>(p, last) n = Div(p, r)"},
     ],
 )
 def test_what_stays(settings: dict[str, object]) -> None:

@@ -291,6 +291,8 @@ LENGTHS = {
     "reciprocal": f"{SQUARES} l = Sqrt(m) r = Reciprocal(l) x1n = Mul(x1, r)",
     "power": f"{SQUARES} r = Pow(m, power) x1n = Mul(x1, r)",
     "logarithm": "q = Mul(x1, x1) x1n = Log(q)",
+    "squares less the squared mean": f"{SQUARES} n = ReduceMean<axes = [-1]>(x1) o = Mul(n, n) v = Sub(m, o)"
+    " e = Add(v, epsilon) r = Pow(e, power) x1n = Mul(x1, r)",
     "logarithm of a sum": "a = Abs(x1) l = ReduceLogSum<axes = [-1]>(a) x1n = Add(x1, l)",
 }
 NEVER_ZERO = {
@@ -300,6 +302,10 @@ NEVER_ZERO = {
     "power": f"{SQUARES} e = Add(m, epsilon) r = Pow(e, power) x1n = Mul(x1, r)",
     "largest": "l = ReduceL2<axes = [-1]>(x1) e = Clip(l, epsilon) f = Expand(e, whole) x1n = Div(x1, f)",
     "max": "l = ReduceL2<axes = [-1]>(x1) e = Max(l, epsilon) x1n = Div(x1, e)",
+    "squares less the squared mean": f"{SQUARES} n = ReduceMean<axes = [-1]>(x1) o = Mul(n, n) v = Sub(m, o)"
+    " f = Max(v, zero) e = Add(f, epsilon) l = Sqrt(e) x1n = Div(x1, l)",
+    "truths": "b = Greater(x1, zero) c = Cast<to = 1>(b) l = ReduceSum<keepdims = 1>(c, backwards) e = Add(l, epsilon)"
+    " x1n = Div(x1, e)",
     "centred": "m = ReduceMean<axes = [-1]>(x1) d = Sub(x1, m) q = Pow(d, square) v = ReduceMean<axes = [-1]>(q)"
     " e = Add(v, epsilon) l = Sqrt(e) x1n = Div(d, l)",
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mari_onnx.patterns import RULES
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from tests.patterns.support import apply, at_work, model_of, rule_named, sides_of
+from tests.patterns.support import Outcome, apply, at_work, model_of, rule_named, sides_of
 
 RULE = "row-scale"
 SPLIT = [rule_named(RULE), rule_named("split-product")]
@@ -37,9 +38,10 @@ def test_columns_are_multiplied_first(steps: str) -> None:
     outcome = apply(
         RULE,
         f"""score (float[B,2,9] user, float[B,2,2] item, float[B,2,1] item_s) => (float[B,2,4] y)
-        <float[11,4] w, float[11] g> {{
+        <float[11,4] w, float[11] g, float half = {{0.5}}> {{
             x = Concat<axis = 2>(user, item)
-            s = Exp(item_s)
+            a = Abs(item_s)
+            s = Add(a, half)
             {steps}
             y = MatMul(n, w)
         }}""",
@@ -60,6 +62,56 @@ def test_several_numbers() -> None:
         }""",
     )
     assert outcome.times == 1
+
+
+LENGTHS = {
+    "sum of squares": "q = Mul(x, x) t = ReduceSum<keepdims = 1>(q, last) s = Sqrt(t) n = Div(x, s)",
+    "length": "s = ReduceL2<axes = [-1], keepdims = 1>(x) n = Div(x, s)",
+    "at least a little": "r = ReduceL2<axes = [-1], keepdims = 1>(x) s = Clip(r, half) n = Div(x, s)",
+    "something added": "r = ReduceL1<axes = [-1], keepdims = 1>(x) s = Add(r, half) n = Div(x, s)",
+    "a count and a fraction": "r = Cast<to = 1>(item_n) s = Add(r, half) n = Div(x, s)",
+    "a count of at least one": "k = Max(item_n, one) s = Cast<to = 1>(k) n = Div(x, s)",
+    "one over a count": "r = Cast<to = 1>(item_n) t = Add(r, half) s = Reciprocal(t) n = Mul(x, s)",
+    "a gate": "t = Div(item_s, item_s) s = Sigmoid(t) n = Mul(x, s)",
+}
+
+
+@pytest.mark.parametrize("steps", LENGTHS.values(), ids=LENGTHS)
+def test_nothing_infinite_is_moved(steps: str) -> None:
+    """Rows of zeros, which are divided by their own length of 0, are no numbers on either side of the product."""
+    assert divided(steps).times == 1
+
+
+DIVISORS = {
+    "a number": "n = Div(x, item_s)",
+    "a count": "s = Cast<to = 1>(item_n) n = Div(x, s)",
+    "the sum of what has any sign": "s = ReduceSum<keepdims = 1>(x, last) n = Div(x, s)",
+    "the length of something else": "s = ReduceL2<axes = [-1], keepdims = 1>(item) n = Div(x, s)",
+    "one over a count": "r = Cast<to = 1>(item_n) s = Reciprocal(r) n = Mul(x, s)",
+    "a logarithm": "s = Log(item_s) n = Mul(x, s)",
+    "a power": "e = Neg(half) s = Pow(item_s, e) n = Mul(x, s)",
+    "an infinite constant": "z = Greater(item_s, half) s = Where(z, infinite, item_s) n = Mul(x, s)",
+}
+
+
+@pytest.mark.parametrize("steps", DIVISORS.values(), ids=DIVISORS)
+def test_not_what_may_be_infinite(steps: str) -> None:
+    """Infinite numbers of both signs are no number when they are added up; their sum divided by 0 is infinite."""
+    assert divided(steps).times == 0
+
+
+def divided(steps: str) -> Outcome:
+    return apply(
+        RULE,
+        f"""score (float[B,4] user, float[B,2] item, float[B,1] item_s, int64[B,1] item_n) => (float[B,4] y)
+        <float[6,4] w, float half = {{0.5}}, float infinite, int64 one = {{1}}, int64[1] last = {{-1}}> {{
+            x = Concat<axis = 1>(user, item)
+            {steps}
+            y = MatMul(n, w)
+        }}""",
+        exact=False,
+        infinite=np.array(np.inf, np.float32),
+    )
 
 
 def test_rms_norm_in_single_operators() -> None:

@@ -87,6 +87,8 @@ def test_scales_of_the_user_alone() -> None:
         ("s = Concat<axis = 1>(item, item, item_h) p = Gemm(item_h, u, b) m = Mul(s, p) y = MatMul(m, w)", ""),
         ("s = Concat<axis = 1>(user, item) p = Gemm(item_h, u, b) q = Relu(p) m = Mul(s, q) y = MatMul(m, w)", ""),
         ("s = Concat<axis = 1>(user, item) p = Gemm(item_h, u, b) m = Mul(p, p) y = MatMul(m, w)", ""),
+        # What may be infinite has one sign in front of the product, and both behind it.
+        ("r = Log(user) s = Concat<axis = 1>(r, item) p = Gemm(item_h, u, b) m = Mul(s, p) y = MatMul(m, w)", ""),
         ("p = Gemm(item_h, u, b) s = ReduceMean<axes = [1]>(user) m = Mul(s, p) y = MatMul(m, w)", ""),
     ],
 )

@@ -207,6 +207,9 @@ def test_sizes(tokens: tuple[int, ...], user: int, item: int, columns: int, swap
         # A number that is added to all columns.
         "m = Mul(x, s) a = Add(m, t) y = MatMul(a, w)",
         "m = Mul(x, s) a = Add(m, one) y = MatMul(a, w)",
+        # Numbers that may be infinite: added up in front of the product, those of both signs are no number.
+        "r = Reciprocal(s) m = Mul(x, r) a = Add(m, c) y = MatMul(a, w)",
+        "d = Div(t, s) m = Mul(x, d) a = Add(m, x) y = MatMul(a, w)",
         # A bias that is scaled.
         "m = Mul(x, s) a = Add(m, c) y = Gemm<beta = 2.0>(a, w, b)",
     ],

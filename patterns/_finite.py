@@ -1,0 +1,162 @@
+"""Which numbers may be multiplied with, or divided by, behind a sum instead of in front of it.
+
+``sum_k (s x_k) w_k = s (sum_k x_k w_k)`` holds for finite ``s``, whatever is infinite or no number among the ``x``.
+What is divided by 0 is infinite, with either sign: added up in front, that is no number, where behind the sum it is
+infinite. A model that divides by the length of an empty history answers with no number; so must what is made of it.
+
+Inputs and what layers make are taken to be finite, nothing to leave the range of its type, and what is summed up over
+nothing to be 0: a mean over an empty history is 0 / 0, which is no number wherever it is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
+from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.patterns._positive import is_not_below_zero, is_positive, is_whole_power
+from mari_onnx.patterns.views import VIEWS
+from mari_onnx.rewrite.workspace import Workspace
+
+BOUNDED = frozenset({"Sigmoid", "Tanh", "Softmax", "HardSigmoid", "Erf", "Softsign", "Sin", "Cos", "Hardmax", "OneHot"})
+"""Operators that make nothing infinite, whatever they read."""
+SUMS = frozenset({"ReduceSum", "MatMul", "Gemm", "Einsum"})
+LAYERS = frozenset({*SUMS, "Conv", "LayerNormalization", "GRU", "LSTM", "RNN"})
+LENGTHS = frozenset({"ReduceL1", "ReduceL2"})
+"""Reductions that are 0 only where all that they reduce is."""
+
+
+def moves_through_sum(op: str, number: str, at: Workspace, rows: str = "") -> bool:
+    """Whether a ``Mul`` with a number or a ``Div`` by it may stand behind a sum of what it scales.
+
+    Args:
+        op: ``Mul`` or ``Div``.
+        number: What is multiplied with or divided by.
+        at: The graph.
+        rows: What is scaled; where the number is the length of these rows, it is 0 only where they are, and 0 / 0 is no
+            number on either side of a sum.
+    """
+    if op == "Mul":
+        return never_infinite(number, at)
+    return never_zero(number, at) or (bool(rows) and _is_length(number, rows, at))
+
+
+def never_zero(value: str, at: Workspace) -> bool:
+    """Whether no entry of a value is 0: it is above 0, or a fraction was added to it.
+
+    Whole numbers and a fraction never make 0, and a measured number that is exactly the negative of a constant fraction
+    stands for nothing.
+    """
+    if at.is_weight(value):
+        array = at.constant(value)
+        return array is not None and bool(array.all())
+    if is_positive(value, at):
+        return True
+    node = at.graph.producer(value)
+    if node is None or node.domain:
+        return False
+    if node.op in (*VIEWS, "Expand", "Identity", "Transpose", "Neg", "Abs", "Sqrt"):
+        return never_zero(node.inputs[0], at)
+    if node.op == "Cast":
+        return at.fact(node.inputs[0]).dtype not in FLOATS and never_zero(node.inputs[0], at)
+    if node.op == "Mul":
+        return all(never_zero(v, at) for v in node.inputs)
+    if node.op in ("Add", "Sub"):
+        return any(_is_fraction(v, at) for v in node.inputs)
+    return False
+
+
+def never_infinite(value: str, at: Workspace) -> bool:
+    """Whether no entry of a value is infinite: nothing is divided by 0 on the way from inputs and layers to it."""
+    waiting, seen = [value], {value}
+    while waiting:
+        name = waiting.pop()
+        if at.is_weight(name):
+            array = at.constant(name)
+            if array is None or np.isinf(array).any():
+                return False
+            continue
+        node = at.graph.producer(name)
+        if node is None or at.fact(name).dtype not in FLOATS:
+            continue
+        if node.domain or node.captures:
+            return False
+        if node.op in BOUNDED or node.op in LAYERS or _is_clipped(node, at):
+            continue
+        check = CHECKS.get(node.op)
+        if check is not None and not check(node, at):
+            return False
+        fresh = [v for v in node.inputs if v and v not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return True
+
+
+def _is_sum(value: str, at: Workspace) -> bool:
+    node = at.graph.producer(value)
+    while node is not None and not node.domain and node.op in (*VIEWS, "Expand", "Identity", "Transpose"):
+        node = at.graph.producer(node.inputs[0])
+    return node is not None and not node.domain and node.op in SUMS
+
+
+def _is_clipped(node: Node, at: Workspace) -> bool:
+    """Whether a node leaves nothing above or below bounds that are numbers."""
+    if node.op != "Clip":
+        return False
+    bounds = [at.constant(v) if v and at.is_weight(v) else None for v in node.inputs[1:]]
+    return len(bounds) == 2 and all(b is not None and bool(np.isfinite(b).all()) for b in bounds)
+
+
+def _is_finite_filling(node: Node, _at: Workspace) -> bool:
+    given = node.attrs.get("value")
+    return given is None or not bool(np.isinf(onnx.numpy_helper.to_array(given)).any())
+
+
+CHECKS: dict[str, Callable[[Node, Workspace], bool]] = {
+    "Div": lambda node, at: never_zero(node.inputs[1], at) or _is_sum(node.inputs[0], at),
+    "Reciprocal": lambda node, at: never_zero(node.inputs[0], at),
+    "Log": lambda node, at: is_positive(node.inputs[0], at),
+    "Pow": lambda node, at: is_whole_power(node, at) or is_positive(node.inputs[0], at),
+    "ConstantOfShape": _is_finite_filling,
+    **dict.fromkeys(("Atanh", "Tan", "ReduceLogSum"), lambda _node, _at: False),
+}
+"""What has to hold for an operator to make nothing infinite of finite numbers; other operators never do."""
+
+
+def _is_fraction(value: str, at: Workspace) -> bool:
+    array = at.constant(value) if at.is_weight(value) else None
+    return array is not None and array.dtype.kind == "f" and bool((np.isfinite(array) & (array % 1 != 0)).all())
+
+
+def _is_length(number: str, rows: str, at: Workspace) -> bool:
+    """Whether a number is the length of rows, or the sum of rows that have nothing below 0."""
+    node = at.graph.producer(number)
+    if node is not None and not node.domain and node.op == "Expand":
+        node = at.graph.producer(node.inputs[0])
+    if node is None or node.domain:
+        return False
+    if node.op == "Sqrt":
+        node = at.graph.producer(node.inputs[0])
+        squared = at.graph.producer(node.inputs[0]) if node is not None and node.op == "ReduceSum" else None
+        return node is not None and squared is not None and _is_square(squared, rows, at) and _is_along_rows(node, at)
+    if node.inputs[:1] != (rows,) or not _is_along_rows(node, at):
+        return False
+    return node.op in LENGTHS or (node.op == "ReduceSum" and is_not_below_zero(rows, at))
+
+
+def _is_square(node: Node, rows: str, at: Workspace) -> bool:
+    if node.op == "Mul":
+        return tuple(node.inputs) == (rows, rows)
+    exponent = at.constant(node.inputs[1]) if node.op == "Pow" and at.is_weight(node.inputs[1]) else None
+    return exponent is not None and exponent.size == 1 and exponent.item() == 2 and node.inputs[0] == rows
+
+
+def _is_along_rows(node: Node, at: Workspace) -> bool:
+    axes, shape = at.axes(node), at.fact(node.inputs[0]).shape
+    if not axes or not shape or same(shape[-1], 0):
+        return False
+    return [int(a) % len(shape) for a in axes] == [len(shape) - 1]

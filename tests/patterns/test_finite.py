@@ -1,0 +1,83 @@
+"""What is never 0 or infinite, and may be moved through a sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mari_onnx.patterns._finite import never_infinite, never_zero
+from mari_onnx.rewrite.workspace import Workspace
+from tests.patterns.support import at_work, model_of, sides_of
+
+NEVER_ZERO = {
+    "a constant": "y = Neg(half)",
+    "a count and a fraction": "f = Cast<to = 1>(item_n) y = Add(f, half)",
+    "less a fraction": "y = Sub(item, half)",
+    "a fraction less a number": "y = Sub(half, item)",
+    "a product of such": "a = Abs(item) b = Add(a, half) c = Sub(item, half) y = Mul(b, c)",
+    "at least one": "m = Max(item_n, one) y = Cast<to = 1>(m)",
+    "the negative, laid out": "a = Abs(item) b = Add(a, half) c = Neg(b) d = Unsqueeze(c, axis) y = Squeeze(d, axis)",
+    "squares added up": "a = Mul(item, item) b = Add(a, half) y = ReduceSum<keepdims = 1>(b, axis)",
+    "truths counted": "a = Not(item_b) b = Cast<to = 1>(a) c = ReduceSum<keepdims = 1>(b, axis) y = Add(c, half)",
+}
+MAY_BE_ZERO = {
+    "an input": "y = Identity(item)",
+    "a count": "y = Cast<to = 1>(item_n)",
+    "a whole number added": "y = Add(item, whole)",
+    "an exponential": "y = Exp(item)",
+    "a length": "y = ReduceL2<axes = [1], keepdims = 1>(item)",
+    "a product of one such": "a = Sub(item, half) y = Mul(a, item)",
+    "a fraction cut off": "a = Abs(item) b = Add(a, half) c = Cast<to = 7>(b) y = Cast<to = 1>(c)",
+    "a sum of what may be nothing": "a = Abs(item_open) b = Add(a, half) y = ReduceSum<keepdims = 1>(b, axis)",
+}
+FINITE = {
+    "an input": "y = Identity(item)",
+    "a layer": "a = Log(item) b = MatMul(a, w) y = Neg(b)",
+    "a mean": "a = ReduceSum<keepdims = 1>(item_open, axis) b = Cast<to = 1>(item_n) y = Div(a, b)",
+    "a gate of anything": "a = Log(item) b = Reciprocal(a) y = Sigmoid(b)",
+    "a number between bounds": "a = Log(item) y = Clip(a, zero, half)",
+    "divided by what is never zero": "a = Abs(item) b = Add(a, half) y = Div(item, b)",
+    "the logarithm of what is above zero": "a = Abs(item) b = Add(a, half) y = Log(b)",
+    "a whole power": "y = Pow(item, whole)",
+    "a comparison of anything": "a = Log(item) b = Greater(a, half) y = Cast<to = 1>(b)",
+}
+MAY_BE_INFINITE = {
+    "divided": "y = Div(item, item)",
+    "one over a count": "a = Cast<to = 1>(item_n) b = Reciprocal(a) y = Neg(b)",
+    "a logarithm": "a = Log(item) y = Neg(a)",
+    "a negative power": "a = Neg(half) y = Pow(item, a)",
+    "one bound alone": "a = Log(item) y = Clip(a, , half)",
+    "a constant": "a = Greater(item, half) y = Where(a, item, infinite)",
+    "a constant that is filled in": "a = Shape(item) b = ConstantOfShape<value = float[1] {inf}>(a) y = Add(b, item)",
+}
+
+
+def at(body: str) -> Workspace:
+    model = model_of(
+        f"""score (float[B,3] user, float[B,3] item, float[B,S] item_open, int64[B,3] item_n, bool[B,3] item_b)
+        => (float[B,3] z)
+        <float[3,3] w, float half = {{0.5}}, float zero = {{0}}, float whole = {{2}}, float infinite,
+         int64 one = {{1}}, int64[1] axis = {{1}}> {{ {body} z = Add(y, user) }}""",
+        infinite=np.array(np.inf, np.float32),
+    )
+    return at_work(model, sides_of(model))
+
+
+@pytest.mark.parametrize("body", NEVER_ZERO.values(), ids=NEVER_ZERO)
+def test_never_zero(body: str) -> None:
+    assert never_zero("y", at(body))
+
+
+@pytest.mark.parametrize("body", MAY_BE_ZERO.values(), ids=MAY_BE_ZERO)
+def test_may_be_zero(body: str) -> None:
+    assert not never_zero("y", at(body))
+
+
+@pytest.mark.parametrize("body", FINITE.values(), ids=FINITE)
+def test_never_infinite(body: str) -> None:
+    assert never_infinite("y", at(body))
+
+
+@pytest.mark.parametrize("body", MAY_BE_INFINITE.values(), ids=MAY_BE_INFINITE)
+def test_may_be_infinite(body: str) -> None:
+    assert not never_infinite("y", at(body))
