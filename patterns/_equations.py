@@ -9,7 +9,7 @@ import numpy as np
 
 from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import Dim, same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -83,6 +83,13 @@ def computed_product(node: Node, at: Workspace) -> MatrixProduct | None:
     if found is None or not found.shared or at.fact(node.output).dtype not in FLOATS:
         return None
     return found if agree(node.inputs, equation[0], at) else None
+
+
+def size_of(letter: str, operands: Sequence[str], found: MatrixProduct, at: Workspace) -> Dim:
+    """The size of a letter in the operands of an equation, which agree."""
+    terms = zip(operands[::-1] if found.swapped else operands, found.operands, strict=True)
+    value, term = next((value, term) for value, term in terms if letter in term)
+    return (at.fact(value).shape or ())[term.index(letter)]
 
 
 def multiplied(operands: Sequence[str], found: MatrixProduct, at: Workspace) -> str:

@@ -11,7 +11,8 @@ with this rule and without it are compared, and whole attentions are looked at, 
 Proof. Operands have the same size wherever they have the same letter, so nothing is repeated by the equation. A letter
 of the batch that one operand lacks is an axis of size 1 there, which a product repeats for the other: for each entry of
 the batch it is the product of the matrices that have this entry, or serve for all of them. Each entry of the result is
-the sum of the same products, in some order, whatever they are; where nothing is summed, it is 0 both times.
+the sum of the same products, in some order, whatever they are; where nothing is summed, it is 0 both times. ONNX
+Runtime repeats nothing no times, so heads of which there may be none stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._equations import MatrixProduct, computed_product, multiplied
+from mari_onnx.ir.dims import may_be_zero
+from mari_onnx.patterns._equations import MatrixProduct, computed_product, multiplied, size_of
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -36,7 +38,10 @@ class EinsumHeads(Rule[MatrixProduct]):
 
     def match(self, node: Node, at: Workspace) -> MatrixProduct | None:
         found = computed_product(node, at)
-        return found if found is not None and found.shared != found.batch else None
+        if found is None or found.shared == found.batch:
+            return None
+        repeated = [letter for letter in found.batch if letter not in found.shared]
+        return found if not any(may_be_zero(size_of(letter, node.inputs, found, at)) for letter in repeated) else None
 
     def rewrite(self, node: Node, found: MatrixProduct, at: Workspace) -> Sequence[str]:
         return [multiplied(node.inputs, found, at)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mari_onnx.pipeline import optimize
+from tests.patterns import support
 from tests.patterns.support import Outcome, apply, session
 
 RULE = "einsum-heads"
@@ -116,6 +117,13 @@ def test_heads_of_the_user_that_share_keys_run_once() -> None:
 )
 def test_other_equations(left: str, right: str, result: str) -> None:
     assert einsum(left, right, result).times == 0
+
+
+def test_not_where_there_may_be_no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product repeats nothing no times: ONNX Runtime stops."""
+    monkeypatch.setattr(support, "OTHER_SIZE", 0)
+    assert einsum("bthk", "bjk", "bthj").times == 0
+    assert einsum("bhtk", "bjk", "bhtj").times == 1
 
 
 def test_not_of_whole_numbers() -> None:
