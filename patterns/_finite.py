@@ -4,8 +4,8 @@
 What is divided by 0 is infinite, with either sign: added up in front, that is no number, where behind the sum it is
 infinite. A model that divides by the length of an empty history answers with no number; so must what is made of it.
 
-Inputs and what layers make are taken to be finite, nothing to leave the range of its type, and what is summed up over
-nothing to be 0: a mean over an empty history is 0 / 0, which is no number wherever it is moved.
+Inputs are taken to be finite, nothing to leave the range of its type, and what is summed up over nothing to be 0: a
+mean over an empty history is 0 / 0, which is no number wherever it is moved.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import onnx
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
-from mari_onnx.patterns._positive import is_not_below_zero, is_positive, is_whole_power
+from mari_onnx.patterns._positive import is_not_below_zero, is_positive
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
-BOUNDED = frozenset({"Sigmoid", "Tanh", "Softmax", "HardSigmoid", "Erf", "Softsign", "Sin", "Cos", "Hardmax", "OneHot"})
+NORMS = frozenset({"LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"})
+BOUNDED = frozenset({*NORMS, *"Sigmoid Tanh Softmax HardSigmoid Erf Softsign Sin Cos Hardmax GRU LSTM RNN".split()})
 """Operators that make nothing infinite, whatever they read."""
 SUMS = frozenset({"ReduceSum", "MatMul", "Gemm", "Einsum"})
-LAYERS = frozenset({*SUMS, "Conv", "LayerNormalization", "GRU", "LSTM", "RNN"})
 LENGTHS = frozenset({"ReduceL1", "ReduceL2"})
 """Reductions that are 0 only where all that they reduce is."""
 
@@ -71,7 +71,7 @@ def never_zero(value: str, at: Workspace) -> bool:
 
 
 def never_infinite(value: str, at: Workspace) -> bool:
-    """Whether no entry of a value is infinite: nothing is divided by 0 on the way from inputs and layers to it."""
+    """Whether no entry of a value is infinite: nothing is divided by 0 on the way from the inputs to it."""
     waiting, seen = [value], {value}
     while waiting:
         name = waiting.pop()
@@ -85,7 +85,7 @@ def never_infinite(value: str, at: Workspace) -> bool:
             continue
         if node.domain or node.captures:
             return False
-        if node.op in BOUNDED or node.op in LAYERS or _is_clipped(node, at):
+        if node.op in BOUNDED or _is_clipped(node, at):
             continue
         check = CHECKS.get(node.op)
         if check is not None and not check(node, at):
@@ -117,10 +117,10 @@ def _is_finite_filling(node: Node, _at: Workspace) -> bool:
 
 
 CHECKS: dict[str, Callable[[Node, Workspace], bool]] = {
-    "Div": lambda node, at: never_zero(node.inputs[1], at) or _is_sum(node.inputs[0], at),
+    "Div": lambda node, at: _is_sum(node.inputs[0], at) or moves_through_sum("Div", node.inputs[1], at, node.inputs[0]),
     "Reciprocal": lambda node, at: never_zero(node.inputs[0], at),
     "Log": lambda node, at: is_positive(node.inputs[0], at),
-    "Pow": lambda node, at: is_whole_power(node, at) or is_positive(node.inputs[0], at),
+    "Pow": lambda node, at: is_not_below_zero(node.inputs[1], at) or is_positive(node.inputs[0], at),
     "ConstantOfShape": _is_finite_filling,
     **dict.fromkeys(("Atanh", "Tan", "ReduceLogSum"), lambda _node, _at: False),
 }

@@ -32,7 +32,11 @@ MAY_BE_ZERO = {
 }
 FINITE = {
     "an input": "y = Identity(item)",
-    "a layer": "a = Log(item) b = MatMul(a, w) y = Neg(b)",
+    "a layer": "a = MatMul(item, w) y = Neg(a)",
+    "a norm of anything": "a = Log(item) y = LayerNormalization(a, half)",
+    "divided by its own sum": "e = Exp(item) a = ReduceSum<keepdims = 1>(e, axis) y = Div(e, a)",
+    "divided by its own length": "a = ReduceL2<axes = [1], keepdims = 1>(item) y = Div(item, a)",
+    "a root": "y = Pow(item, half)",
     "a mean": "a = ReduceSum<keepdims = 1>(item_open, axis) b = Cast<to = 1>(item_n) y = Div(a, b)",
     "a gate of anything": "a = Log(item) b = Reciprocal(a) y = Sigmoid(b)",
     "a number between bounds": "a = Log(item) y = Clip(a, zero, half)",
@@ -44,7 +48,8 @@ FINITE = {
 MAY_BE_INFINITE = {
     "divided": "y = Div(item, item)",
     "one over a count": "a = Cast<to = 1>(item_n) b = Reciprocal(a) y = Neg(b)",
-    "a logarithm": "a = Log(item) y = Neg(a)",
+    "a logarithm": "a = Log(item) b = MatMul(a, w) y = Neg(b)",
+    "divided by the sum of something else": "e = Exp(item) a = ReduceSum<keepdims = 1>(item, axis) y = Div(e, a)",
     "a negative power": "a = Neg(half) y = Pow(item, a)",
     "one bound alone": "a = Log(item) y = Clip(a, , half)",
     "a constant": "a = Greater(item, half) y = Where(a, item, infinite)",
