@@ -96,7 +96,7 @@ def _as_sum(value: str, at: Workspace) -> list[tuple[str, str]]:
     if node is None or node.op != "Add" or node.domain or not at.graph.is_private(value):
         return [(value, "")]
     left, right = node.inputs
-    whole = all(alike(at.fact(v).shape, at.fact(value).shape) for v in node.inputs)
+    whole = all(_is_as_wide(v, value, at) for v in node.inputs)
     return [(left, right), (right, left)] if whole else []
 
 
@@ -112,11 +112,17 @@ def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, .
         shape = at.fact(inner.inputs[0]).shape
         if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
             continue
-        pieces, fits = column_parts(scales, at), alike(at.fact(scales).shape, at.fact(product).shape)
+        pieces, fits = column_parts(scales, at), _is_as_wide(scales, product, at)
         once = [v for v, _, _ in pieces if at.is_once(v)]
         if fits and once and all(_is_row(v, at) for v in once) and _is_whole(pieces, width):
             return inner, pieces
     return None
+
+
+def _is_as_wide(value: str, whole: str, at: Workspace) -> bool:
+    """Whether a value has an entry for each column of a matrix: the same ones for all rows where it has one row."""
+    own, shape = at.fact(value).shape, at.fact(whole).shape or ()
+    return alike(own, shape) or (at.is_once(value) and alike(own, (1, *shape[1:])))
 
 
 def _is_row(value: str, at: Workspace) -> bool:

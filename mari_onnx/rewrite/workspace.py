@@ -297,6 +297,8 @@ class Workspace:
         order = self.graph.order(node)
         self.graph.remove(node)
         self.graph.insert(by, order)
+        if node in self._suspects:
+            self._suspects[by] = None
         self._suspect_producers(node)
         self._mark_stale(by)
 

@@ -79,6 +79,15 @@ def test_scales_of_the_user_alone() -> None:
     assert "Expand" not in outcome.ops
 
 
+@pytest.mark.parametrize("sum", ["m, once", "once, m", "m, item_r"])
+def test_one_row_of_scales(sum: str) -> None:
+    """As it is where an Expand has been left out, since Mul and Add broadcast by themselves."""
+    body = f"p = Gemm(item_h, u, b) m = Mul(once, p) x = Add({sum}) y = Gemm(x, w, c)"
+    outcome = apply(RULE, text(body, sides="float[1,8] once, float[B,2] item_h, float[B,8] item_r"), batches=(0, 1, 7))
+    assert outcome.times == 1
+    assert "Mul" not in {n.op_type for n in outcome.result.graph.node if outcome.size_of(n.output[0])[0] != 1}
+
+
 @pytest.mark.parametrize(
     ("body", "outputs"),
     [
