@@ -71,6 +71,7 @@ from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
+from mari_onnx.patterns.narrow_columns import NarrowColumns
 from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.outer_layer import OuterLayer
@@ -152,6 +153,7 @@ RULES: tuple[Rule[Any], ...] = (
     ColumnScale(),
     ScaledSum(),
     ScaledProduct(),
+    NarrowColumns(),
     ResidualProduct(),
     ScaledRows(),
     MaskedProduct(),
