@@ -1,6 +1,7 @@
 """Two products that are added up, both computed once per request::
 
     Gemm( y, V, C = Gemm(x, W, b) )   ->   Gemm( Concat(x, y), [W; V], b )
+    Gemm( x, V, C = Gemm(x, W, b) )   ->   Gemm( x, W + V, b )
 
     (x W + b) + y V = [x, y] [W; V] + b
 
@@ -50,20 +51,22 @@ class MergeProducts(Rule[Chain]):
 
     def rewrite(self, node: Node, found: Chain, at: Workspace) -> Sequence[str]:
         left, right = found.inner, node
-        value = joined([*_flat(left.inputs[0], at), *_flat(right.inputs[0], at)], 1, at)
+        same = left.inputs[0] == right.inputs[0]
 
-        def stacked() -> np.ndarray:
+        def merged() -> np.ndarray:
             blocks = []
             for weight, turned in zip((left.inputs[1], right.inputs[1]), found.turned, strict=True):
                 array = at.constant(weight)
                 assert array is not None
                 blocks.append(array.T if turned else array)
-            return np.ascontiguousarray(np.concatenate(blocks, axis=0))
+            whole = np.add(*blocks) if same else np.concatenate(blocks, axis=0)
+            return np.ascontiguousarray(whole)
 
-        key = ("stacked", left.inputs[1], right.inputs[1], found.turned)
-        weight = at.cached_weight(key, stacked, f"{right.inputs[1]}/stacked")
+        operands = [left.inputs[0]] if same else [*_flat(left.inputs[0], at), *_flat(right.inputs[0], at)]
+        key = ("merged", left.inputs[1], right.inputs[1], found.turned, same)
+        weight = at.cached_weight(key, merged, f"{right.inputs[1]}/merged")
         bias = [left.inputs[2]] if left.has_input(2) else []
-        return [at.emit("Gemm", [value, weight, *bias])]
+        return [at.emit("Gemm", [joined(operands, 1, at), weight, *bias])]
 
 
 def _is_plain(node: Node, at: Workspace) -> bool:

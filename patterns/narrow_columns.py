@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
+
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._linear import is_linear_layer, is_plain_layer, weight_of
@@ -158,11 +160,25 @@ def _product(node: Node, layer: Node, read: Scaled, at: Workspace) -> str:
     matrix = at.emit("Gemm", [weighed, _whole_weight(layer, at)], transB=1)
     total = [one_row(node.inputs[2], at)] if node.has_input(2) else []
     if layer.has_input(2):
-        total = [at.emit("Gemm", [turned(layer.inputs[2], at), weighed, *total], transB=1)]
+        bias = turned(layer.inputs[2], at)
+        # The scales with a constant matrix: what is added to the columns often are the scales as well.
+        sides = [rows[0], _scaled_rows(bias, columns, at)] if len(rows) == 1 else [bias, weighed]
+        total = [at.emit("Gemm", [*sides, *total], transB=1)]
     if read.rest:
-        rest = at.emit("Gemm", [read.rest, columns, *total], transB=1)
-        total = [one_row(rest, at)]
+        total = [one_row(at.emit("Gemm", [one_row(read.rest, at), columns, *total], transB=1), at)]
     return at.emit("Gemm", [layer.inputs[0], matrix, *total], transB=1)
+
+
+def _scaled_rows(row: str, columns: str, at: Workspace) -> str:
+    """A constant row times each row of a constant matrix."""
+
+    def product() -> np.ndarray:
+        left, right = at.constant(row), at.constant(columns)
+        assert left is not None
+        assert right is not None
+        return left * right
+
+    return at.cached_weight(("scaled rows", row, columns), product, f"{columns}/scaled")
 
 
 def _whole_weight(node: Node, at: Workspace) -> str:

@@ -55,6 +55,22 @@ def test_three_in_a_row() -> None:
     assert max(len(node.input) for node in outcome.of("Concat")) == 3
 
 
+@pytest.mark.parametrize("turned", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_the_same_operand_twice(turned: tuple[int, int]) -> None:
+    shapes = ["4,3" if each else "3,4" for each in turned]
+    outcome = apply(
+        RULE,
+        text_of(
+            f"<transB = {turned[0]}>(user, w, b)",
+            f"<transB = {turned[1]}>(user, v, p)",
+            f"float[{shapes[0]}] w, float[{shapes[1]}] v, float[4] b",
+        ),
+    )
+    assert outcome.times == 1
+    (product,) = outcome.of("Gemm")
+    assert outcome.size_of(product.input[1]) == (3, 4)
+
+
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
