@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx
 
 from mari_onnx.fused import FUSED_ACTIVATIONS
-from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
 from mari_onnx.rewrite.integers import is_of_integers, is_single
 from mari_onnx.rewrite.lifting import ONCE
@@ -16,7 +17,7 @@ from mari_onnx.rewrite.lifting import ONCE
 def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
     graph = with_sums_before_norms(without_keepers(fold_constants(without_dead_nodes(graph))))
-    graph = with_integers_repeated(with_activations_at_products(graph))
+    graph = with_transposes_at_products(with_integers_repeated(with_activations_at_products(graph)))
     return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
 
 
@@ -124,6 +125,56 @@ def with_activations_at_products(graph: Graph) -> Graph:
             replaced[layout] = replace(node, inputs=(layout.inputs[0],), outputs=(between,))
             replaced[node] = replace(layout, inputs=(between, *layout.inputs[1:]), outputs=node.outputs)
     return rebuilt(graph, [replaced.get(n, n) for n in graph.nodes]) if replaced else graph
+
+
+def with_transposes_at_products(graph: Graph) -> Graph:
+    """Puts a Squeeze that parts the Transpose of a matrix from a MatMul in front of it.
+
+    ONNX Runtime multiplies by a matrix as it lies where its last two axes alone are exchanged right before.
+    """
+    nodes: list[Node] = []
+    weights = dict(graph.weights)
+    for node in graph.nodes:
+        turned = _turned_for_products(node, graph) if node.op == "Squeeze" and not node.domain else None
+        order, axes = ([], []) if turned is None else ([int(a) for a in turned.attrs["perm"]], _dropped(node, graph))
+        gone = sorted({order[axis] for axis in axes if -len(order) <= axis < len(order)})
+        left = [axis for axis in order if axis not in gone]
+        if turned is None or not gone or len(left) < 2 or left != [*sorted(left)[:-2], *sorted(left)[:-3:-1]]:
+            nodes.append(node)
+            continue
+        between = graph.unique_name(f"{node.output}/squeezed")
+        squeezed = replace(node, inputs=turned.inputs, outputs=(between,), attrs={"axes": gone}, source=None)
+        if node.has_input(1):
+            name = graph.unique_name(f"{node.output}/axes")
+            weights[name] = Weight.of(np.array(gone, np.int64))
+            squeezed = replace(squeezed, inputs=(*turned.inputs, name), attrs={})
+        perm = [sorted(left).index(axis) for axis in left]
+        again = replace(turned, inputs=(between,), outputs=node.outputs, attrs={"perm": perm}, source=None)
+        nodes += [squeezed, replace(again, name=graph.unique_name(f"{node.name}/turned"))]
+    return rebuilt(graph, nodes, weights) if len(nodes) > len(graph.nodes) else graph
+
+
+def _turned_for_products(node: Node, graph: Graph) -> Node | None:
+    """The Transpose in front of a Squeeze, where nothing but products read either, those of the runtime's own."""
+    turned = graph.producer(node.inputs[0])
+    if turned is None or (turned.op, turned.domain) != ("Transpose", "") or "perm" not in turned.attrs:
+        return None
+    if any(graph.is_pinned(v) for v in (turned.output, node.output)):
+        return None
+    squeezed = [n for n in graph.consumers(turned.output) if n.op == "Squeeze" and not n.domain]
+    others = [n for n in graph.consumers(turned.output) if n not in squeezed]
+    products = [*others, *(n for each in squeezed for n in graph.consumers(each.output))]
+    return turned if all(_is_product(n) for n in products) else None
+
+
+def _is_product(node: Node) -> bool:
+    return node.op == "MatMul" and not node.domain
+
+
+def _dropped(node: Node, graph: Graph) -> list[int]:
+    """The axes that a Squeeze names, none where they are not constant."""
+    named = graph.constant(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
+    return [] if named is None else [int(axis) for axis in named]
 
 
 def _only_producer(node: Node, graph: Graph) -> Node | None:

@@ -176,7 +176,7 @@ def _scaled_rows(row: str, columns: str, at: Workspace) -> str:
         left, right = at.constant(row), at.constant(columns)
         assert left is not None
         assert right is not None
-        return left * right
+        return np.asarray(left * right)
 
     return at.cached_weight(("scaled rows", row, columns), product, f"{columns}/scaled")
 

@@ -182,6 +182,66 @@ def test_an_activation_of_a_graph_output_stays() -> None:
     assert operators(tidy(read_graph(model))) == ["Gemm", "Reshape", "Relu"]
 
 
+PRODUCT = """g ({shape} x, float[B,3] y) => (float[B,4] z{more}) {{
+    t = Transpose<perm = {perm}>(x)
+    {body}
+}}"""
+
+
+def multiplied(shape: str, perm: str, body: str, opset: int = 17, more: str = "") -> list[str]:
+    """The operators in front of a tidied product, which computes what it did."""
+    text = PRODUCT.format(shape=f"float{shape}", perm=perm, body=body, more=more)
+    model = model_of(text, opset=opset, axes=np.array([0], np.int64), last=np.array([-2], np.int64))
+    tidied = tidy(read_graph(model))
+    size = [int(s) for s in shape.strip("[]").split(",")]
+    fed = {"x": np.arange(12.0, dtype=np.float32).reshape(size), "y": np.eye(3, dtype=np.float32)}
+    before, after = (session(m).run(None, fed) for m in (model, write_model(tidied)))
+    assert len(before) == len(after)
+    np.testing.assert_array_equal(after[0], before[0])
+    return operators(tidied)
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm", "body"),
+    [
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) z = MatMul(y, m)"),
+        ("[4,1,3]", "[2, 1, 0]", "m = Squeeze(t, last) z = MatMul(y, m)"),
+        ("[4,3,1]", "[2, 1, 0]", "m = Squeeze(t, axes) z = MatMul(y, m)"),
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) a = MatMul(y, m) b = MatMul(y, m) z = Add(a, b)"),
+        (
+            "[1,4,3]",
+            "[0, 2, 1]",
+            "m = Squeeze(t, axes) a = MatMul(y, t) s = Squeeze(a, axes) b = MatMul(y, m) z = Add(s, b)",
+        ),
+    ],
+)
+def test_a_matrix_is_turned_right_before_its_product(shape: str, perm: str, body: str) -> None:
+    found = multiplied(shape, perm, body)
+    assert found.index("Squeeze") < len(found) - 1 - found[::-1].index("Transpose")
+    assert found.count("MatMul") == body.count("MatMul")
+
+
+def test_a_matrix_is_turned_right_before_its_product_in_older_operator_sets() -> None:
+    found = multiplied("[1,4,3]", "[0, 2, 1]", "m = Squeeze<axes = [0]>(t) z = MatMul(y, m)", opset=11)
+    assert found == ["Squeeze", "Transpose", "MatMul"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm", "body", "more"),
+    [
+        ("[1,3,4]", "[0, 1, 2]", "m = Squeeze(t, axes) z = MatMul(y, m)", ""),
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) z = MatMul(y, m)", ", float[1,3,4] t"),
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) z = MatMul(y, m)", ", float[3,4] m"),
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) n = Neg(m) a = MatMul(y, m) z = MatMul(y, n)", ""),
+        ("[1,4,3]", "[0, 2, 1]", "m = Squeeze(t, axes) n = Neg(t) a = MatMul(y, m) s = Squeeze(n) z = Add(a, s)", ""),
+    ],
+)
+def test_other_matrices_stay(shape: str, perm: str, body: str, more: str) -> None:
+    found = multiplied(shape, perm, body, more=more)
+    assert found.count("Transpose") == 1
+    assert found.index("Transpose") < found.index("Squeeze")
+
+
 @pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
 def test_results_are_tidy(meta: Exported) -> None:
     result = built(meta)
