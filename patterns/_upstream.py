@@ -17,7 +17,7 @@ T = TypeVar("T")
 MAX_DEPTH = 80
 """What lies further up is not looked at."""
 TRUSTED_DEPTH = 16
-"""What was found further up is taken as it was. It still holds, as a value stays what it is, whatever computes it by now;
+"""What was found further up is taken as it was. It still holds, as a value stays what it is, whatever makes it by now;
 a little might be added."""
 MAX_KEPT = 1 << 16
 """Findings of more entries are not kept."""
