@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import onnx
 
@@ -17,25 +18,39 @@ LONGEST = 8
 """Entries of a shape."""
 
 
-def advice_on_rows(source: ModelSource, runs: Callable[[int], bool]) -> str:
-    """What to do about a model that rejects the numbers of rows asked for, if it takes one that its graph names.
+@dataclass
+class WrittenRows:
+    """The number of rows that an exporter wrote into a graph which rejects others; looked for once, when asked."""
 
-    Args:
-        source: the model.
-        runs: whether it takes so many rows.
+    source: ModelSource
+    tried: bool = False
+    number: int | None = None
 
-    Returns:
-        A sentence; empty where no such number was found.
-    """
-    counted = Counter(number for number in _numbers(source) if 1 < number <= LARGEST)
-    rows = next((number for number, _ in counted.most_common(MOST) if runs(number)), None)
-    if rows is None:
-        return ""
-    return (
-        f"it runs with {rows} candidates, and with none of the numbers asked for, though its inputs are declared with"
-        f" any: the exporter has written {rows} into the graph; export it with a dynamic batch, or say --batch {rows}"
-        " if all requests have as many"
-    )
+    def found(self, runs: Callable[[int], bool]) -> bool:
+        """Whether the graph names a number of rows that it takes.
+
+        Args:
+            runs: whether it takes so many rows.
+        """
+        if not self.tried:
+            self.tried = True
+            counted = Counter(number for number in _numbers(self.source) if 1 < number <= LARGEST)
+            self.number = next((number for number, _ in counted.most_common(MOST) if runs(number)), None)
+        return self.number is not None
+
+    def advice(self, refused: str) -> str:
+        """What to do about it; empty where no number was found.
+
+        Args:
+            refused: how many candidates the graph does not take, to follow an "and".
+        """
+        if self.number is None:
+            return ""
+        return (
+            f"it runs with {self.number} candidates, and {refused}, though its inputs are declared with any:"
+            f" the exporter has written {self.number} into the graph; export it with a dynamic batch, or say"
+            f" --batch {self.number} if all requests have as many"
+        )
 
 
 def _numbers(source: ModelSource) -> Iterator[int]:

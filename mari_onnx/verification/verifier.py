@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
-from mari_onnx.verification.burnt import advice_on_rows
+from mari_onnx.verification.burnt import WrittenRows
 from mari_onnx.verification.choices import beside_float64
-from mari_onnx.verification.compare import Tolerance, compare_arrays, noise_level, ranking_kept
+from mari_onnx.verification.compare import Tolerance, all_nan, compare_arrays, noise_level, ranking_kept
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
 from mari_onnx.verification.layouts import candidate_axes
@@ -43,6 +41,7 @@ class _State:
 
     reports: dict[str, OutputReport]
     plan: FeedPlan
+    written: WrittenRows
     caution: Caution = Caution.NORMAL
     ranking: bool | None = None
     runs: int = 0
@@ -126,7 +125,7 @@ def verify(
     )
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
     plan = replace(plan, one_user_row=signature.given_once)
-    state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan)
+    state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan, WrittenRows(source))
     _check_signatures(pair, state, inputs)
     for name in plan.uneven_samples():
         state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
@@ -135,6 +134,8 @@ def verify(
         _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
         raise ModelError(f"original model: {_why_not(pair, state)} ({state.failure})")
+    advice = state.written.advice(f"not with {', '.join(str(b) for b in batches if b not in state.batches)}")
+    state.note(advice and f"original model: {advice}")
     if inputs.free_symbols:
         _run_short(pair, state, seeds)
     if len(inputs.open_dims) > 1:
@@ -214,10 +215,10 @@ def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Fe
         except RunError as error:
             failure = failure or str(error)
             continue
-        if _useless(expected) and caution < Caution.POSITIVE:
+        if all_nan(expected) and caution < Caution.POSITIVE:
             fallback = fallback or (feeds, expected)
             continue
-        if _useless(expected) and fallback is not None:
+        if all_nan(expected) and fallback is not None:
             break
         _keep(state, plan, caution)
         return feeds, expected, ""
@@ -226,21 +227,26 @@ def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Fe
 
 def _why_not(pair: _Pair, state: _State) -> str:
     """What to do about an original that has not run."""
+    _has_written_rows(pair, state)
+    advice = state.written.advice("with none of the numbers asked for")
+    return advice or ("it does not run on the samples" if state.plan.samples else NONE_DRAWN)
 
+
+def _has_written_rows(pair: _Pair, state: _State) -> bool:
     def runs(rows: int) -> bool:
         with contextlib.suppress(RunError):
             return bool(pair.original.run(state.plan.draw(rows, 0, state.caution).full))
         return False
 
-    found = advice_on_rows(pair.source, runs) if state.plan.inputs.fixed_batch is None else ""
-    return found or ("it does not run on the samples" if state.plan.samples else NONE_DRAWN)
+    return state.plan.inputs.fixed_batch is None and state.written.found(runs)
 
 
 def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:
     for caution in Caution:
         if caution >= state.caution:
             yield state.plan, caution
-    if batch > 1:
+    # A graph with rows of a trace takes one row of the user's by broadcasting, and makes something else of it.
+    if batch > 1 and (state.plan.one_user_row or not _has_written_rows(pair, state)):
         yield replace(state.plan, one_user_row=not state.plan.one_user_row), state.caution
     if not state.runs and state.plan.inputs.free_symbols:
         for size in OTHER_OPEN_SIZES:
@@ -255,11 +261,6 @@ def _keep(state: _State, plan: FeedPlan, caution: Caution) -> None:
         state.notes[:] = [note.replace(f"set to {OPEN_SIZE}", f"set to {plan.open_size}") for note in state.notes]
     state.plan, state.caution = plan, caution
     state.note(caution.sentence)
-
-
-def _useless(outputs: Mapping[str, Array]) -> bool:
-    """Whether some float output holds nothing but NaN, which compares equal to anything of its kind."""
-    return any(array.size and array.dtype.kind == "f" and np.isnan(array).all() for array in outputs.values())
 
 
 def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:

@@ -459,6 +459,39 @@ def test_a_number_of_rows_that_the_exporter_wrote_into_the_graph(make, weight):
     assert verify(model, model, user_inputs=USER, batches=[24]).passed
 
 
+TRACED = """
+score (float[B,3] user, int64[B,3] places, float[B,3] item) => (float[B] score) {
+  moved = Add(user, rows)
+  read = GatherElements<axis=1>(moved, places)
+  both = Mul(read, item)
+  score = ReduceSum<keepdims=0>(both, axes)
+}
+"""
+"""What a trace made of numpy code leaves: a constant with a row for each of five candidates."""
+TRACED_OPTIMIZED = """
+score (float[1,3] user, int64[1,3] places, float[B,3] item) => (float[B] score) {
+  one = Constant<value_ints=[1]>() b = Shape<start=0, end=1>(item) to = Concat<axis=0>(b, one)
+  every = Expand(user, to) all = Expand(places, to)
+  moved = Add(every, rows)
+  read = GatherElements<axis=1>(moved, all)
+  both = Mul(read, item)
+  score = ReduceSum<keepdims=0>(both, axes)
+}
+"""
+
+
+def test_one_row_that_is_taken_by_chance_is_not_what_the_exporter_meant(make):
+    """With one row of the user's, the original broadcasts it against the rows of the trace, and reads the first."""
+    parts = {"rows": np.arange(15, dtype=np.float32).reshape(5, 3), "axes": np.array([1])}
+    model, result = make(TRACED, **parts), make(TRACED_OPTIMIZED, **parts)
+    at_five = verify(model, result, user_inputs=["user", "places"], batches=[5])
+    assert at_five.passed
+    assert not any("one row of the user inputs" in note for note in at_five.notes)
+    asked = verify(model, result, user_inputs=["user", "places"], batches=[1, 2, 7])
+    assert asked.batches == (1,)
+    assert any("runs with 5 candidates, and not with 2, 7, though" in note for note in asked.notes)
+
+
 def test_what_runs_with_no_number_of_rows_that_is_worth_a_try(make, weight):
     model = make(BURNT, to=np.array([5000, 5]), w=weight)
     with pytest.raises(ModelError, match="it runs on none of the drawn inputs; give samples"):
