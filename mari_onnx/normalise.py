@@ -57,7 +57,9 @@ def without_unread_outputs(graph: Graph) -> Graph:
     Rules and transfer functions know operators by what they do for those who read them.
     """
     read = set(graph.outputs) | {v for n in graph.nodes for v in n.reads}
-    return rebuilt(graph, [_without_unread(n, read, graph.opset) for n in graph.nodes])
+    return rebuilt(
+        graph, [n if works_as_in_training(n, graph) else _without_unread(n, read, graph.opset) for n in graph.nodes]
+    )
 
 
 def _without_unread(node: Node, read: Set[str], opset: int) -> Node:
@@ -102,6 +104,18 @@ def bypass_no_ops(graph: Graph) -> Graph:
         else:
             nodes.append(node)
     return rebuilt(graph, nodes)
+
+
+def works_as_in_training(node: Node, graph: Graph) -> bool:
+    """Whether a Dropout draws numbers, or a BatchNormalization takes its means over the rows that it is given.
+
+    All outputs of the latter have to be there; before opset 14 that is what says so.
+    """
+    if node.domain:
+        return False
+    if node.op == "BatchNormalization":
+        return node.attrs.get("training_mode", 0) == 1 or (graph.opset < 14 and len(node.outputs) > 1)
+    return node.op == "Dropout" and not _does_nothing(node, graph)
 
 
 def _does_nothing(node: Node, graph: Graph) -> bool:

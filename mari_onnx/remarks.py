@@ -11,6 +11,7 @@ from onnx import TensorProto
 from mari_onnx.analysis import InputSide
 from mari_onnx.candidates import OPEN_BATCH, dims_of, shape_text
 from mari_onnx.declared import corrections
+from mari_onnx.normalise import works_as_in_training
 
 if TYPE_CHECKING:
     from mari_onnx.ir.graph import Graph
@@ -56,7 +57,19 @@ def remarks_on_model(built: Built) -> tuple[str, ...]:
             f"behind its {len(laid_out)} operators of {LAID_OUT}. Optimize the model that it was made of, or save with "
             "ORT_ENABLE_EXTENDED"
         )
+    remarks += _of_training(built.original)
     return tuple(remarks)
+
+
+def _of_training(graph: Graph) -> Iterator[str]:
+    """ONNX Runtime leaves such Dropouts out when it loads a graph, so that nobody sees them."""
+    at_work = [node.where() for node in graph.nodes if works_as_in_training(node, graph)]
+    if at_work:
+        others = {1: "works", 2: "and 1 other operator work"}.get(len(at_work), f"and {len(at_work) - 1} others work")
+        yield (
+            f"{at_work[0]} {others} as in training, so nothing is proven behind: export the model in evaluation mode, "
+            "in PyTorch after model.eval()"
+        )
 
 
 def _of_inputs(model: onnx.ModelProto, built: Built, options: Options) -> Iterator[str]:

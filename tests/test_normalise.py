@@ -18,6 +18,7 @@ from mari_onnx.normalise import (
     name_nodes,
     normalise,
     without_dead_nodes,
+    without_unread_outputs,
 )
 from models.catalog import Exported, draw
 from tests.committed import MODELS, batches_of, expected
@@ -146,6 +147,19 @@ def test_dropout(call: str, opset: int, stays: bool) -> None:
         y = Neg(a)
     }}"""
     assert operators(bypass_no_ops(graph_of(text, opset))) == (["Dropout", "Neg"] if stays else ["Neg"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "call", "opset"),
+    [("a, m, v", "BatchNormalization<training_mode = 1>", 17), ("a, m, v, n, w", "BatchNormalization", 13)],
+)
+def test_statistics_of_the_rows_given_need_all_their_outputs(outputs: str, call: str, opset: int) -> None:
+    text = f"""g (float[B,2] x) => (float[B,2] y) <float[2] one = {{1, 1}}, float[2] z = {{0, 0}}> {{
+        {outputs} = {call}(x, one, z, z, one)
+        y = Neg(a)
+    }}"""
+    (node, _) = without_unread_outputs(graph_of(text, opset)).sorted_nodes()
+    assert list(node.outputs) == outputs.split(", ")
 
 
 def test_a_mask_that_nothing_reads_does_not_matter() -> None:

@@ -101,3 +101,35 @@ def test_convolutions_for_one_processor_are_told_of() -> None:
     (note,) = [note for note in said(model) if LAID_OUT in note]
     assert "3 operators of com.microsoft.nchwc" in note
     assert note in explain(model, Options(["user"])).notes
+
+
+# -- how it was exported -----------------------------------------------------------------------------------------------
+
+TRAINED = "in evaluation mode"
+
+
+def in_training(training: str, norm: int = 0) -> onnx.ModelProto:
+    return model_of(
+        f"""g (float[B,3] user, float[B,2] item) => (float[B,5] y) <
+            float r = {{0.5}}, bool t = {{{training}}},
+            float[5] one = {{1, 1, 1, 1, 1}}, float[5] z = {{0, 0, 0, 0, 0}}
+        > {{
+            x = Concat<axis = 1>(user, item)
+            a = Dropout(x, r, t)
+            b = Dropout(a, r, t)
+            {"c, m, v" if norm else "c"} = BatchNormalization<training_mode = {norm}>(b, one, z, z, one)
+            y = Relu(c)
+        }}"""
+    )
+
+
+@pytest.mark.parametrize(("norm", "others"), [(0, "and 1 other operator work as"), (1, "and 2 others work as")])
+def test_operators_that_work_as_in_training_are_told_of(norm: int, others: str) -> None:
+    (note,) = [note for note in said(in_training("1", norm)) if TRAINED in note]
+    assert "Dropout 'a'" in note
+    assert others in note
+    assert note in explain(in_training("1", norm), Options(["user"])).notes
+
+
+def test_a_model_in_evaluation_mode_is_not_told_so() -> None:
+    assert not [note for note in said(in_training("0")) if TRAINED in note]
