@@ -1,13 +1,15 @@
-"""A sum with zeros, a product with ones, a cast to the type that is there::
+"""A sum with zeros, a product with ones, a cast to the type that is there, a part without entries::
 
     Mul( x, Expand(1) )   ->   x
     Add( x, 0 )           ->   x
     Cast( x )             ->   x
+    Concat( x, [] )       ->   x
 
-x * 1 = x, x + 0 = x
+x * 1 = x, x + 0 = x, [x, []] = x
 
 PyTorch's exporter multiplies the rows of a bag with weights of one where none were given. (Of the two zeros, a sum with
-0 makes one; ONNX Runtime drops such sums as well.)
+0 makes one; ONNX Runtime drops such sums as well.) Libraries cut features by kind and side, and join what there is of
+each: a kind that nobody has is a piece of size 0, of all sides.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._parts import joined
 from mari_onnx.patterns._repeats import before
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
@@ -34,29 +37,38 @@ LARGEST = 1 << 12
 """Constants with more entries are not looked at."""
 
 
-class Neutral(Rule[str]):
+class Neutral(Rule[tuple[str, ...]]):
     """Drops an operand that changes nothing."""
 
     name = "neutral"
-    algebra = "x * 1 = x, x + 0 = x"
+    algebra = "x * 1 = x, x + 0 = x, [x, []] = x"
     exactness = Exactness.EXACT
     phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
-    ops = frozenset(NEUTRAL) | {"Cast"}
+    ops = frozenset(NEUTRAL) | {"Cast", "Concat"}
 
-    def match(self, node: Node, at: Workspace) -> str | None:
+    def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:
+        """What is left: one value, or several of a Concat."""
         if node.op == "Cast":
-            return node.inputs[0] if at.fact(node.inputs[0]).dtype == at.fact(node.output).dtype else None
+            return node.inputs if at.fact(node.inputs[0]).dtype == at.fact(node.output).dtype else None
+        if node.op == "Concat":
+            kept = tuple(v for v in node.inputs if not _is_empty(v, int(node.attrs["axis"]), at))
+            return kept if 0 < len(kept) < len(node.inputs) else None
         shape = at.fact(node.output).shape
         pairs = [(node.inputs[0], node.inputs[1])]
         if node.op in EITHER:
             pairs.append((node.inputs[1], node.inputs[0]))
-        for kept, dropped in pairs:
-            if alike(at.fact(kept).shape, shape) and _uniform(dropped, at) == NEUTRAL[node.op]:
-                return kept
+        for other, dropped in pairs:
+            if alike(at.fact(other).shape, shape) and _uniform(dropped, at) == NEUTRAL[node.op]:
+                return (other,)
         return None
 
-    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
-        return [found]
+    def rewrite(self, node: Node, found: tuple[str, ...], at: Workspace) -> Sequence[str]:
+        return [joined(found, int(node.attrs["axis"]), at) if node.op == "Concat" else found[0]]
+
+
+def _is_empty(value: str, axis: int, at: Workspace) -> bool:
+    shape = at.fact(value).shape
+    return shape is not None and isinstance(shape[axis], int) and shape[axis] == 0
 
 
 def _uniform(value: str, at: Workspace) -> float | None:

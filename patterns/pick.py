@@ -19,7 +19,7 @@ from mari_onnx.analysis.transfer.layouts import FAR
 from mari_onnx.ir import Node
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._end_to_end import WholeParts, leading_parts, whole_parts
-from mari_onnx.patterns._parts import Parts, joined, parts_of, taken
+from mari_onnx.patterns._parts import Parts, cut, joined, parts_of, taken
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -59,10 +59,14 @@ class Pick(Rule[Pieces | WholeParts]):
         if isinstance(found, WholeParts):
             return [joined(values, found.axis, at) for values in found.pieces]
         if node.op != "Gather":
-            return [taken(found.parts, start, size, at) for start, size in found.ranges]
+            return [_range(found.parts, start, size, at) for start, size in found.ranges]
         if found.drop:
             return [_entry(found.parts, found.ranges[0][0], at)]
         return [joined([taken(found.parts, start, size, at) for start, size in found.ranges], found.parts.axis, at)]
+
+
+def _range(parts: Parts, start: int, size: int, at: Workspace) -> str:
+    return taken(parts, start, size, at) if size else cut(parts.values[0], parts.axis, 0, 0, at)
 
 
 def _entry(parts: Parts, index: int, at: Workspace) -> str:
@@ -90,7 +94,7 @@ def _split(node: Node, parts: Parts, at: Workspace) -> list[tuple[int, int]] | N
         return None
     shapes = [at.fact(v).shape if v else None for v in node.outputs]
     sizes = [s[parts.axis] for s in shapes if s is not None]
-    if len(sizes) != len(shapes) or any(not isinstance(s, int) or s == 0 for s in sizes):
+    if len(sizes) != len(shapes) or not all(isinstance(s, int) for s in sizes):
         return None
     starts = np.cumsum([0, *sizes])[:-1].tolist()
     return list(zip(starts, sizes, strict=True))

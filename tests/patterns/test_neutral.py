@@ -1,9 +1,11 @@
-"""x * 1 = x, x + 0 = x."""
+"""x * 1 = x, x + 0 = x, [x, []] = x."""
 
 from __future__ import annotations
 
 import pytest
 
+from mari_onnx.patterns.neutral import Neutral
+from mari_onnx.patterns.pick import Pick
 from tests.patterns.support import apply
 
 RULE = "neutral"
@@ -73,3 +75,31 @@ def test_of_a_user() -> None:
     )
     assert outcome.times == 1
     assert "Mul" not in outcome.ops
+
+
+CUT = """score (float[B,6] user, float[B,6] item) => (float[B,4] z)
+    <int64[4] sizes = {{{sizes}}}, float[4,4] w = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}}> {{
+    x = Concat<axis = 1>(user, item)
+    none, kind, u, i = Split<axis = 1>(x, sizes)
+    whole = Concat<axis = {axis}>({parts})
+    m = MatMul(whole, w)
+    z = Relu(m)
+}}"""
+
+
+@pytest.mark.parametrize("parts", ["none, u", "u, none", "none, u, none"])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_parts_without_entries(parts: str, axis: int) -> None:
+    outcome = apply([Neutral(), Pick()], CUT.format(sizes="0, 1, 4, 7", axis=axis, parts=parts))
+    assert "Split" not in outcome.ops
+    assert outcome.ops["Concat"] == 1  # of the shape to repeat the user's row to
+
+
+def test_parts_with_entries_stay() -> None:
+    outcome = apply(RULE, CUT.format(sizes="3, 1, 1, 7", axis=1, parts="none, u"))
+    assert outcome.times == 0
+
+
+def test_a_concat_of_nothing_stays() -> None:
+    text = CUT.format(sizes="0, 1, 4, 7", axis=1, parts="none, none").replace("float[4,4] w", "float[0,4] w")
+    assert apply(RULE, text.replace("{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}", "{}")).times == 0

@@ -102,6 +102,18 @@ def test_split_in_unequal_parts() -> None:
     assert outcome.times == 1
 
 
+def test_split_with_a_piece_of_no_entries() -> None:
+    text = """score (float[B,2] user, float[B,3] item) => (float[B,2] z) <int64[3] sizes = {2, 0, 3}> {
+        x = Concat<axis = 1>(user, item)
+        u, none, i = Split<axis = 1>(x, sizes)
+        n = Neg(none)
+        z = Concat<axis = 1>(n, u)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 1
+    assert "Split" not in outcome.ops
+
+
 def test_some_outputs_of_a_split_are_not_read() -> None:
     outcome = apply(
         RULE,
