@@ -20,6 +20,7 @@ from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._positive import is_not_below_zero, is_positive
 from mari_onnx.patterns.views import VIEWS
+from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"})
@@ -70,6 +71,7 @@ def never_zero(value: str, at: Workspace) -> bool:
     return False
 
 
+@kept
 def never_infinite(value: str, at: Workspace) -> bool:
     """Whether no entry of a value is infinite: nothing is divided by 0 on the way from the inputs to it."""
     waiting, seen = [value], {value}
