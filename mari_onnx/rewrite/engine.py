@@ -105,7 +105,8 @@ class _Engine:
     ) -> None:
         self.workspace = workspace
         self.by_phase = {phase: by_operator([r for r in rules if phase in r.phases]) for phase in Phase}
-        self.in_vain = {phase: Memory(workspace.graph) for phase in Phase}
+        self.in_vain = {phase: Memory(workspace.graph, self._may_go_on) for phase in Phase}
+        self.in_vain_behind = Memory(workspace.graph, self._may_go_on)
         self.rules = self.by_phase[Phase.MAIN]
         self.enabling = by_operator([r for r in rules if r.enabling])
         self._early_names = {r.name for r in rules if Phase.EARLY in r.phases}
@@ -129,6 +130,7 @@ class _Engine:
         while self._pass(Phase.MAIN, 0, progress):
             pass
         self.rules = self.by_phase[Phase.CLOSING]
+        self.in_vain_behind = Memory(self.graph, self._may_go_on)
         while self._pass(Phase.CLOSING, 1, None):
             pass
 
@@ -283,10 +285,14 @@ class _Engine:
     def _refuse(self, rule: AnyRule, node: Node, reason: str) -> None:
         self.trials.refused[(rule.name, node.where())] = reason
 
+    def _try_behind(self, node: Node, depth: int) -> bool:
+        """Tries the rules for a node behind one that was rewritten."""
+        return self.in_vain_behind.tried(node, partial(self.try_node, node, depth))
+
     def _follow(self, touched: Sequence[Node], depth: int) -> None:
         """Tries what has become possible through an application."""
         for node in self._clear_view(touched):
-            if self._may_go_on() and not self.try_node(node, depth):
+            if self._may_go_on() and not self._try_behind(node, depth):
                 self._follow_siblings(node, depth)
                 self._follow_concat(node, depth)
 
@@ -321,7 +327,7 @@ class _Engine:
         if node.kind != "Concat" or node not in self.graph or depth >= MAX_DEPTH:
             return
         for consumer in self.graph.consumers(node.output):
-            self.try_node(consumer, depth + 1)
+            self._try_behind(consumer, depth + 1)
 
     def _follow_siblings(self, node: Node, depth: int) -> None:
         """Where a Concat has arrived at one input of a node that waits for one at each, tries to bring the others."""
@@ -333,7 +339,7 @@ class _Engine:
         for producer in producers:
             waiting = self._behind_concat(producer) if node in self.graph else None
             if waiting is not None:
-                self.try_node(waiting, depth + 1)
+                self._try_behind(waiting, depth + 1)
 
     def _behind_concat(self, node: Node | None) -> Node | None:
         """The node in a chain, followed upwards, behind which a Concat has got stuck."""

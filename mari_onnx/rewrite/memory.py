@@ -21,10 +21,12 @@ class Memory:
 
     Args:
         graph: The graph. What is tried must ask it, or a workspace around it, for all that it bases itself on.
+        counts: Whether an attempt that has just failed would fail again.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, counts: Callable[[], bool]) -> None:
         self._graph = graph
+        self._counts = counts
         self._in_vain: dict[Node, tuple[tuple[str, ...], tuple[int, ...]]] = {}
 
     def tried(self, node: Node, attempt: Callable[[], bool]) -> bool:
@@ -36,13 +38,23 @@ class Memory:
         """
         values, stamps = self._in_vain.get(node, ((), ()))
         if values and self._graph.stamps(values) == stamps:
+            self._graph.looked_at.update(values)
             return False
-        self._graph.looked_at.clear()
-        if attempt():
-            return True
-        values = (*node.outputs, *self._graph.looked_at)
-        self._in_vain[node] = values, self._graph.stamps(values)
-        return False
+        outside, self._graph.looked_at = self._graph.looked_at, set(node.outputs)
+        try:
+            succeeded = attempt()
+        finally:
+            inside, self._graph.looked_at = self._graph.looked_at, outside
+            outside |= inside
+        if not succeeded and self._counts():
+            self._make_room()
+            values = tuple(inside)
+            self._in_vain[node] = values, self._graph.stamps(values)
+        return succeeded
+
+    def _make_room(self) -> None:
+        if len(self._in_vain) > 2 * len(self._graph) + ROOM:
+            self._in_vain = {node: known for node, known in self._in_vain.items() if node in self._graph}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Attempt:
 
 
 def test_nothing_changed(workspace: Workspace) -> None:
-    memory, node = Memory(workspace.graph), made(workspace, "y")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "y")
     attempt = Attempt(lambda: workspace.fact("b"))
     assert not memory.tried(node, attempt)
     assert not memory.tried(node, attempt)
@@ -55,7 +55,7 @@ def test_nothing_changed(workspace: Workspace) -> None:
 
 
 def test_a_success_is_tried_again(workspace: Workspace) -> None:
-    memory, node, tried = Memory(workspace.graph), made(workspace, "y"), []
+    memory, node, tried = Memory(workspace.graph, lambda: True), made(workspace, "y"), []
     assert memory.tried(node, lambda: tried.append(1) is None)
     assert memory.tried(node, lambda: tried.append(1) is None)
     assert len(tried) == 2
@@ -66,7 +66,7 @@ def test_a_success_is_tried_again(workspace: Workspace) -> None:
 )
 def test_a_new_reader(workspace: Workspace, value: str, times: int) -> None:
     """It is seen by those who looked at the value it reads, and by no other."""
-    memory, node = Memory(workspace.graph), made(workspace, "y")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "y")
     attempt = Attempt(lambda: [workspace.graph.producer("b"), workspace.graph.consumers("a")])
     memory.tried(node, attempt)
     workspace.graph.insert(Node("Neg", (value,), ("new",)), (9,))
@@ -75,7 +75,7 @@ def test_a_new_reader(workspace: Workspace, value: str, times: int) -> None:
 
 
 def test_what_is_taken_back_has_not_changed(workspace: Workspace) -> None:
-    memory, node = Memory(workspace.graph), made(workspace, "y")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "y")
     attempt = Attempt(lambda: workspace.graph.consumers("a"))
     memory.tried(node, attempt)
     mark = workspace.mark()
@@ -87,7 +87,7 @@ def test_what_is_taken_back_has_not_changed(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("look", ["fact", "is_user", "is_once", "single", "integers"])
 def test_what_is_known_of_a_value(workspace: Workspace, look: str) -> None:
-    memory, node = Memory(workspace.graph), made(workspace, "y")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "y")
     attempt = Attempt(lambda: getattr(workspace, look)("b"))
     memory.tried(node, attempt)
     workspace.record(workspace.facts, "b", workspace.facts["z"])
@@ -99,7 +99,7 @@ def test_what_is_known_of_a_value(workspace: Workspace, look: str) -> None:
 
 @pytest.mark.parametrize("look", ["nodes", "sorted_nodes"])
 def test_who_looks_at_all_nodes_sees_any_change(workspace: Workspace, look: str) -> None:
-    memory, node = Memory(workspace.graph), made(workspace, "y")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "y")
     attempt = Attempt(lambda: list(workspace.graph.nodes if look == "nodes" else workspace.graph.sorted_nodes()))
     memory.tried(node, attempt)
     workspace.graph.insert(Node("Neg", ("z",), ("new",)), (9,))
@@ -139,7 +139,7 @@ def test_a_finding_is_kept_while_what_it_saw_is_the_same(workspace: Workspace) -
 
 def test_who_asks_for_a_finding_has_looked_at_what_it_saw(workspace: Workspace) -> None:
     ends = kept(lambda value, at: len(at.graph.consumers(value)))
-    memory, node = Memory(workspace.graph), made(workspace, "z")
+    memory, node = Memory(workspace.graph, lambda: True), made(workspace, "z")
     assert ends("a", workspace) == 1
     attempt = Attempt(lambda: ends("a", workspace))
     memory.tried(node, attempt)
@@ -158,3 +158,36 @@ def test_a_finding_that_breaks_leaves_nothing_behind(workspace: Workspace) -> No
     with pytest.raises(KeyError):
         kept(fail)("a", workspace)
     assert not workspace.graph.looked_at
+
+
+def test_an_attempt_cut_short_does_not_count(workspace: Workspace) -> None:
+    memory, node, attempt = Memory(workspace.graph, lambda: False), made(workspace, "y"), Attempt(lambda: None)
+    memory.tried(node, attempt)
+    memory.tried(node, attempt)
+    assert attempt.times == 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_attempt_within_another_has_looked_for_it(workspace: Workspace, known: bool) -> None:
+    inner, outer = Memory(workspace.graph, lambda: True), Memory(workspace.graph, lambda: True)
+    within, around = made(workspace, "z"), made(workspace, "y")
+    if known:
+        inner.tried(within, lambda: workspace.fact("a") is None)
+    attempt = Attempt(lambda: inner.tried(within, lambda: workspace.fact("a") is None))
+    outer.tried(around, attempt)
+    workspace.graph.insert(Node("Neg", ("a",), ("new",)), (9,))
+    outer.tried(around, attempt)
+    assert attempt.times == 2
+
+
+def test_nodes_that_are_gone_are_forgotten(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mari_onnx.rewrite.memory.ROOM", -100)
+    memory, gone = Memory(workspace.graph, lambda: True), made(workspace, "z")
+    attempt = Attempt(lambda: None)
+    memory.tried(gone, attempt)
+    mark = workspace.mark()
+    workspace.graph.remove(gone)
+    memory.tried(made(workspace, "y"), Attempt(lambda: None))
+    workspace.roll_back(mark)
+    memory.tried(gone, attempt)
+    assert attempt.times == 2
