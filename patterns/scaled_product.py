@@ -11,7 +11,7 @@ cross network ends so: its last layer makes as many columns as it has features, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from mari_onnx.ir import Node
@@ -102,12 +102,10 @@ def _as_sum(value: str, at: Workspace) -> list[tuple[str, str]]:
 
 def _scaled(value: str, width: int, at: Workspace) -> tuple[Node, tuple[Piece, ...]] | None:
     """The product that a value scales, and what with; nothing else may read either."""
-    node = _read_once(value, at)
-    if node is None or node.op != "Mul" or at.is_once(value):
-        return None
-    for product, scales in (node.inputs, node.inputs[::-1]):
-        inner = _read_once(product, at)
-        if inner is None or inner.op not in ScaledProduct.ops or at.is_once(product):
+    node = None if at.is_once(value) else _read_once(value, {"Mul"}, at)
+    for product, scales in (node.inputs, node.inputs[::-1]) if node is not None else ():
+        inner = None if at.is_once(product) else _read_once(product, ScaledProduct.ops, at)
+        if inner is None:
             continue
         shape = at.fact(inner.inputs[0]).shape
         if not is_linear_layer(inner, at) or not _has_plain_bias(inner, at) or shape is None or len(shape) != 2:
@@ -131,10 +129,10 @@ def _is_row(value: str, at: Workspace) -> bool:
     return shape is not None and same(shape[0], 1)
 
 
-def _read_once(value: str, at: Workspace) -> Node | None:
-    """What makes a value that one node reads, once."""
+def _read_once(value: str, ops: Set[str], at: Workspace) -> Node | None:
+    """The node of such an operator that makes a value that one node reads, once."""
     node = at.graph.producer(value)
-    if node is None or node.domain or not at.graph.is_private(value):
+    if node is None or node.kind not in ops or not at.graph.is_private(value):
         return None
     return node if at.graph.consumers(value)[0].reads.count(value) == 1 else None
 
