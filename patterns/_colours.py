@@ -18,6 +18,8 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._entries import MAX_ENTRIES
 from mari_onnx.patterns._upstream import Upstream
+from mari_onnx.rewrite.memory import kept
+from mari_onnx.rewrite.workspace import Workspace
 
 Mask = np.ndarray
 """A truth value for each entry of one candidate's slice; axes along which nothing differs have one entry."""
@@ -79,6 +81,12 @@ class Colours(Upstream[Mask]):
     @property
     def opset(self) -> int:
         return self._at.opset
+
+
+@kept
+def without_item(value: str, at: Workspace) -> Mask:
+    """The entries of a value that need no item; asked for by every layer that reads it."""
+    return Colours(at).of(value)
 
 
 Reader = Callable[[Node, Sequence[Mask], str, Colours], "Mask | None"]

@@ -21,7 +21,7 @@ from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._chosen import Chosen
-from mari_onnx.patterns._colours import Colours
+from mari_onnx.patterns._colours import without_item
 from mari_onnx.patterns._linear import is_linear_layer
 from mari_onnx.patterns._parts import joined, mixed_parts, one_row, parts_of
 from mari_onnx.patterns.split_product import halves_added
@@ -74,7 +74,7 @@ class ChosenColumns(Rule[Columns]):
         size, parts = shape[axis], mixed_parts(value, at)
         if not isinstance(size, int):
             return None
-        mask = Colours(at).of(value)
+        mask = without_item(value, at)
         once = np.broadcast_to(mask.all(axis=tuple(a for a in range(mask.ndim) if a != axis)), size)
         joined_already = sum(s for v, _, s in parts if at.is_once(v)) if parts and parts.axis == axis else 0
         if once.all() or once.sum() <= joined_already:
