@@ -27,8 +27,11 @@ def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
 
 def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
     """What onnx's checker says; empty where it is content. ``full`` infers types and shapes as well."""
+    checked = _checkable(model)
     try:
-        onnx.checker.check_model(_checkable(model), full_check=full)
+        onnx.checker.check_model(_with_shapes_of_outputs(checked), full_check=full and _has_shapes_of_outputs(checked))
+        if full and not _has_shapes_of_outputs(checked):
+            onnx.shape_inference.infer_shapes(checked, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         return str(error).strip()  # ValueError: names that are no text, element types that do not exist
     return ""
@@ -52,6 +55,26 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     own = {op for op in KEPT_BY_THE_RUNTIME if not onnx.defs.has(op, max_inclusive_version=version, domain="")}
     return _under_another_domain(model, own) if any(n.op_type in own for n in model.graph.node) else model
+
+
+def _has_shapes_of_outputs(model: onnx.ModelProto) -> bool:
+    return all(map(_has_shape, model.graph.output))
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    return not value.type.HasField("tensor_type") or value.type.tensor_type.HasField("shape")
+
+
+def _with_shapes_of_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with some shape for each output, of whatever size: the checker asks for one, ONNX Runtime does not."""
+    if _has_shapes_of_outputs(model):
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for value in result.graph.output:
+        if not _has_shape(value):
+            value.type.tensor_type.shape.SetInParent()
+    return result
 
 
 def _under_another_domain(model: onnx.ModelProto, operators: Collection[str]) -> onnx.ModelProto:

@@ -35,6 +35,31 @@ def test_other_models_stay_themselves() -> None:
     assert with_stated_defaults(model) is model
 
 
+def without_shape(text: str) -> onnx.ModelProto:
+    model = parser.parse_model(text)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return model
+
+
+def test_outputs_may_be_declared_without_a_shape() -> None:
+    """As converters leave them that do not know how many axes there are; ONNX Runtime does not mind."""
+    model = without_shape(TEXT)
+    before = model.SerializeToString(deterministic=True)
+    result = mari_onnx.optimize(model, ["user"], candidates=2000)
+    assert model.SerializeToString(deterministic=True) == before
+    assert result.applied
+    assert result.verification is not None
+    assert result.verification.passed
+    assert not result.model.graph.output[0].type.tensor_type.HasField("shape")
+    assert mari_onnx.optimize(result.model, ["user"]).verification is not None
+
+
+def test_what_is_wrong_with_a_model_is_found_beside_an_output_without_a_shape() -> None:
+    model = without_shape(TEXT.replace("MatMul(x, w)", "MatMul(x, absent)"))
+    with pytest.raises(mari_onnx.ModelError, match=r"not a valid model.*absent"):
+        mari_onnx.optimize(model, ["user"])
+
+
 FUNCTIONS = """<ir_version: 9, opset_import: ["" : 17, "local" : 1]>
 g (float[B,3] user, float[B,3] item) => (float[B,3] y) { s = Add(user, item) y = local.outer(s) }
 <domain: "local", opset_import: ["" : 17, "local" : 1]>
