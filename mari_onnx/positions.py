@@ -6,6 +6,7 @@ Range(0, B) - Unsqueeze - Expand [B, 2]    entry (b, j) is b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,12 +63,12 @@ def positions(graph: Graph, analysis: Analysis, value: str) -> Positions | None:
     if len(shape) == 1 and _is_counted(graph, analysis, value):
         return Positions(shape, 0, None)
     node = graph.producer(value)
-    if node is None or node.domain or node.op not in ("Expand", "Reshape", "Squeeze", "Unsqueeze"):
+    if node is None or node.domain or node.op not in ("Expand", "Tile", "Reshape", "Squeeze", "Unsqueeze"):
         return None
     inner = positions(graph, analysis, node.inputs[0])
     if inner is None or inner.axis is None:
         return None if inner is None else replace(inner, shape=shape)
-    axis = _stretched(inner, shape) if node.op == "Expand" else _moved(inner, shape)
+    axis = _stretched(inner, shape) if node.op in ("Expand", "Tile") else _moved(inner, shape)
     return None if axis is None else replace(inner, shape=shape, axis=axis)
 
 
@@ -83,12 +84,45 @@ def tuples(graph: Graph, analysis: Analysis, value: str) -> list[Positions] | No
     return None if any(p is None for p in found) else [p for p in found if p is not None]
 
 
+def columns(graph: Graph, analysis: Analysis, value: str) -> tuple[str, ...]:
+    """The values that hold the numbers of an index whose last axis holds several; itself, where they are not apart."""
+    shape = sizes(analysis, value)
+    return _joined(graph.producer(value), value, shape) if shape else (value,)
+
+
 def first_number(graph: Graph, analysis: Analysis, value: str) -> tuple[Positions, tuple[str, ...]] | None:
     """The same for the first number of an index whose last axis holds several, and the values with the others."""
     shape = sizes(analysis, value)
     parts = _joined(graph.producer(value), value, shape) if shape else ()
     found = _without_last(positions(graph, analysis, parts[0])) if len(parts) > 1 else None
     return None if found is None else (found, parts[1:])
+
+
+def times_each(graph: Graph, analysis: Analysis, value: str, count: Dim) -> int | None:
+    """How often each number stands in an index that is 0, 0, .., 1, 1, .., up to a count, where it is that."""
+    known, shape = _known(graph, analysis, value), sizes(analysis, value)
+    if known is not None:
+        each = known.size // count if isinstance(count, int) and count > 0 else 0
+        return each if each and np.array_equal(known.reshape(-1), np.repeat(np.arange(count), each)) else None
+    node = graph.producer(value)
+    if node is None or node.domain or shape is None or node.op not in ("Expand", "Reshape", "Squeeze", "Unsqueeze"):
+        return None
+    source = node.inputs[0]
+    found, before = positions(graph, analysis, source), sizes(analysis, source)
+    if node.op == "Reshape" and found is not None and found.is_along(0) and found.covers(0, count):
+        return _only_size(found.shape[1:])
+    alike_but_for_ones = before is not None and alike(_wide(before), _wide(shape))
+    return times_each(graph, analysis, source, count) if alike_but_for_ones else None
+
+
+def _wide(shape: Shape) -> Shape:
+    return tuple(d for d in shape if not same(d, 1))
+
+
+def _only_size(shape: Shape) -> int | None:
+    """How many entries a shape has that is known."""
+    known = [d for d in shape if isinstance(d, int) and d > 0]
+    return math.prod(known) if len(known) == len(shape) else None
 
 
 def _known(graph: Graph, analysis: Analysis, value: str) -> np.ndarray | None:
@@ -117,7 +151,7 @@ def _is_counted(graph: Graph, analysis: Analysis, value: str) -> bool:
 
 
 def _stretched(inner: Positions, shape: Shape) -> int | None:
-    """The axis after an Expand, unless that repeats it."""
+    """The axis after an Expand or a Tile, unless that repeats it."""
     assert inner.axis is not None
     axis = inner.axis + len(shape) - len(inner.shape)
     return axis if same(inner.shape[inner.axis], shape[axis]) else None

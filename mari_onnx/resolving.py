@@ -15,6 +15,7 @@ from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
 from mari_onnx.ranges import plain_ranges
+from mari_onnx.row_writes import plain_row_writes
 from mari_onnx.searches import plain_searches
 from mari_onnx.sequences import plain_sequences
 from mari_onnx.signature import Separated
@@ -31,6 +32,7 @@ STEPS = (
     lookups_in_place,
     plain_searches,
     plain_writes,
+    plain_row_writes,
     plain_masked_writes,
     plain_einsums,
 )

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mari_onnx.analysis import Inputs, InputSide, analyze_graph
 from mari_onnx.ir import read_graph
-from mari_onnx.ir.dims import substitute
+from mari_onnx.ir.dims import CANDIDATES, substitute
 from mari_onnx.normalise import normalise
-from mari_onnx.positions import Positions, positions, tuples
+from mari_onnx.positions import Positions, positions, times_each, tuples
 from tests.soundness.judge import NotRunnableError, Runner
 
 CONSTANTS = {
@@ -26,6 +26,7 @@ CONSTANTS = {
     "flat": np.array([-1]),
     "threes": np.array([3, 1]),
     "pairs": np.array([2, 1, 1]),
+    "twice": np.array([1, 2]),
     "list": np.array([4, 0, 2]),
     "table": np.array([[1, 2], [3, 4]]),
     "rows": np.array([[0, 0], [1, 1]]),
@@ -51,6 +52,8 @@ STEPS = (
     "Expand({}, threes)",
     "Expand({}, pairs)",
     "Expand({}, s)",
+    "Tile({}, threes)",
+    "Tile({}, twice)",
     "Transpose({})",
     "Neg({})",
 )
@@ -99,6 +102,45 @@ def test_what_is_told_is_there(model: onnx.ModelProto, batch: int) -> None:
     except NotRunnableError:
         return
     assert np.array_equal(entries(found, batch), truth), found
+
+
+@given(ladders(), st.sampled_from([1, 2, 3, 5]))
+def test_numbers_that_are_repeated_are_there(model: onnx.ModelProto, batch: int) -> None:
+    graph = normalise(read_graph(model))
+    analysis = analyze_graph(graph, Inputs({"i": InputSide.ITEM}, {"i": 0}))
+    node = graph.producer("y")
+    each = times_each(graph, analysis, node.inputs[0], CANDIDATES) if node is not None else None
+    if each is None:
+        return
+    model.graph.output.append(onnx.ValueInfoProto(name=next(n.input[0] for n in model.graph.node if "y" in n.output)))
+    try:
+        truth = Runner(model)({"i": np.zeros((batch, 3), np.float32)})[1]
+    except NotRunnableError:
+        return
+    assert np.array_equal(truth.reshape(-1), np.repeat(np.arange(batch), each))
+
+
+@pytest.mark.parametrize(
+    ("index", "each"),
+    [
+        ("Reshape(t, flat)", 3),
+        ("Reshape(c, flat)", 1),
+        ("Reshape(back, flat)", None),
+        ("Reshape(shifted, flat)", None),
+        ("Reshape(i, flat)", None),
+        ("Identity(t)", None),
+    ],
+)
+def test_how_often_each_number_is_there(index: str, each: int | None) -> None:
+    text = f"""g (int64[B,3] i) => (y) {{
+        s = Shape(i) b = Gather(s, zero) n = Range(zero, b, one) c = Reshape(n, column) t = Expand(c, s)
+        back = Transpose(t) d = Add(b, one) m = Range(one, d, one) e = Reshape(m, column) shifted = Expand(e, s)
+        x = {index} z = Unsqueeze(x, last) y = Abs(z) }}"""
+    graph = normalise(read_graph(parsed(text)))
+    analysis = analyze_graph(graph, Inputs({"i": InputSide.ITEM}, {"i": 0}))
+    node = graph.producer("y")
+    assert node is not None
+    assert times_each(graph, analysis, node.inputs[0], CANDIDATES) == each
 
 
 @pytest.mark.parametrize(
