@@ -37,17 +37,15 @@ def rewrite_best(
         progress: As in :func:`~mari_onnx.rewrite.engine.rewrite`.
     """
     best = fresh()
-    goal = objective(best.graph.nodes, best.facts, model)
+    size, goal = len(best.graph), objective(best.graph.nodes, best.facts, model)
     chosen = rewrite(best, rules, model, progress=progress)
     nodes, applied = MOST_NODES, {a.rule for a in chosen.applied}
     trials = MORE_TRIALS * chosen.trials + FEW_TRIALS
     for rival in [r for r in rules if r.rival and r.name in applied]:
-        if chosen.exhausted:
+        nodes -= size
+        if nodes < 0 or chosen.exhausted:
             break
         other = fresh()
-        nodes -= len(other.graph)
-        if nodes < 0:
-            break
         fewer = [r for r in chosen.rules if r is not rival]
         found = rewrite(other, fewer, model, max_trials=trials, progress=progress)
         if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
