@@ -160,13 +160,18 @@ def _product(node: Node, layer: Node, read: Scaled, at: Workspace) -> str:
     matrix = at.emit("Gemm", [weighed, _whole_weight(layer, at)], transB=1)
     total = [one_row(node.inputs[2], at)] if node.has_input(2) else []
     if layer.has_input(2):
-        bias = turned(layer.inputs[2], at)
+        bias = _as_row(layer.inputs[2], at)
         # The scales with a constant matrix: what is added to the columns often are the scales as well.
         sides = [rows[0], _scaled_rows(bias, columns, at)] if len(rows) == 1 else [bias, weighed]
         total = [at.emit("Gemm", [*sides, *total], transB=1)]
     if read.rest:
         total = [one_row(at.emit("Gemm", [one_row(read.rest, at), columns, *total], transB=1), at)]
     return at.emit("Gemm", [layer.inputs[0], matrix, *total], transB=1)
+
+
+def _as_row(bias: str, at: Workspace) -> str:
+    """A constant bias as a matrix of one row, which it may be already."""
+    return bias if at.fact(bias).rank == 2 else turned(bias, at)
 
 
 def _scaled_rows(row: str, columns: str, at: Workspace) -> str:

@@ -56,6 +56,14 @@ def test_what_lies_between(between: str) -> None:
     assert columns_made(outcome) == 0
 
 
+@pytest.mark.parametrize("head", ["y = Gemm(x, w, c)", "z = MatMul(x, square) y = MatMul(z, w)"])
+@pytest.mark.parametrize("scaled", ["x = Mul(p, user_d)", "m = Mul(p, user_d) x = Mul(user_e, m)"])
+def test_bias_that_is_a_matrix_of_one_row(scaled: str, head: str) -> None:
+    outcome = run(f"p = Gemm(item_h, u, row) {scaled} {head}")
+    assert outcome.times == 1
+    assert columns_made(outcome) == head.count("square")
+
+
 def test_all_products_that_read_them() -> None:
     body = """p = Gemm(item_h, u, b) m = Mul(p, user_d) y = MatMul(m, w)
         s = Add(m, user_e) z = Gemm(s, w, c) t = Mul(m, user_e) v = Add(t, item_r) x = MatMul(v, w)"""
