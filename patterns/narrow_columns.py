@@ -20,6 +20,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_linear_layer, is_plain_layer, weight_of
 from mari_onnx.patterns._parts import one_row, turned
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -112,12 +113,13 @@ def _reach(columns: str, at: Workspace) -> Reach | None:
 
 
 def _row_beside(node: Node, inside: set[str], at: Workspace) -> str:
-    """The row that a node scales columns with."""
+    """The row that a node scales columns with; what may be infinite scales no sum."""
     if node.op != "Mul" or node.domain:
         return ""
     for value, row in (node.inputs, node.inputs[::-1]):
         if value in inside and at.is_once(row) and alike(at.fact(one_row(row, at)).shape, _row_of(value, at)):
-            return row if alike(at.fact(node.output).shape, at.fact(value).shape) else ""
+            whole = alike(at.fact(node.output).shape, at.fact(value).shape)
+            return row if whole and never_infinite(row, at) else ""
     return ""
 
 

@@ -48,6 +48,7 @@ def test_scaled_by_the_user(layer: str, head: str, opset: int) -> None:
         "m = Mul(p, user_d) x = Add(user_e, m)",
         "m = Mul(p, user_d) s = Add(m, user_d) t = Mul(user_e, s) x = Add(t, item_r)",
         "m = Mul(p, user_d) s = Add(m, item_r) x = Add(s, user_d)",
+        "d = Relu(user_d) m = Mul(p, d) x = Add(m, item_r)",
     ],
 )
 def test_what_lies_between(between: str) -> None:
@@ -95,6 +96,7 @@ def test_layers_of_low_rank() -> None:
         ("p = MatMul(item_h, u) m = Mul(p, user_d) y = MatMul(m, given)", ""),
         ("p = Gemm(item_h, u, item_r) m = Mul(p, user_d) y = MatMul(m, w)", ""),
         ("p = MatMul(user_h, u) m = Mul(p, user_d) y = MatMul(m, w)", ""),
+        ("p = MatMul(item_h, u) d = Div(user_d, user_e) m = Mul(p, d) y = MatMul(m, w)", ""),
     ],
 )
 def test_not_elsewhere(body: str, outputs: str) -> None:
