@@ -46,6 +46,8 @@ CLEARING_PASSES = 3
 JOINING = frozenset({"Concat", *BROADCASTING})
 """Operators that pass a Concat on only when it arrives at all their inputs."""
 
+ENABLED_GAIN = 2.0
+"""Starts of an operator that an early rule saves where it is the use of an enabling one: less, and it clears up."""
 GROUP_LOSS = 12.0
 """Starts of an operator that one of the nodes that are tried together may cost."""
 MAX_CHAIN = 3
@@ -251,7 +253,8 @@ class _Engine:
 
     def _enabled(self, kept: int) -> bool:
         """Whether a rule of some use of its own was applied since."""
-        return any(a.rule not in self._early_names for a in self.trials.applied[kept:])
+        least = ENABLED_GAIN * self.objective.start
+        return any(a.rule not in self._early_names or a.gain > least for a in self.trials.applied[kept:])
 
     def _applied(self, rule: AnyRule, node: Node) -> list[Node] | None:
         """Matches a rule and applies it; the nodes it touched, or ``None`` with the graph as it was."""

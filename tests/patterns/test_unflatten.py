@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mari_onnx.ir.dims import CANDIDATES
-from tests.patterns.support import Outcome, apply, typed
+from mari_onnx.patterns import RULES
+from mari_onnx.rewrite.cost import CostModel
+from mari_onnx.rewrite.rivals import rewrite_best
+from tests.patterns.support import Outcome, apply, at_work, model_of, sides_of, typed
 
 RULE = "unflatten"
 
@@ -362,3 +365,19 @@ def test_any_layers(layers: list[str], lead: list[object]) -> None:
     )
     # Nothing was merged where the candidates are the only rows.
     assert outcome.times == (0 if lead == ["B", 1] else 1)
+
+
+def test_what_is_not_computed_behind_it_is_use_enough() -> None:
+    """onnxsim writes every layer of tokens as Reshape, Gemm, Reshape; of the last one a single token is read."""
+    text = """score (float[B,24,64] item) => (float[B,64] y) <float[64,64] w, float[64] b,
+        int64[2] flat = {-1, 64}, int64[3] rows = {-1, 24, 64}, int64 last = {23}> {
+        x = Reshape(item, flat)
+        p = Gemm(x, w, b)
+        z = Reshape(p, rows)
+        y = Gather<axis = 1>(z, last)
+    }"""
+    model = model_of(text)
+    workspace, found = rewrite_best(lambda: at_work(model, sides_of(model)), RULES, CostModel())
+    assert {a.rule for a in found.applied} >= {"unflatten", "early-pick"}
+    read = [workspace.fact(n.inputs[0]).shape for n in workspace.graph.nodes if n.op in ("Gemm", "MatMul")]
+    assert read in ([(CANDIDATES, 1, 64)], [(CANDIDATES, 64)]), "one row for each candidate"
