@@ -57,16 +57,14 @@ def without_unread_outputs(graph: Graph) -> Graph:
     Rules and transfer functions know operators by what they do for those who read them.
     """
     read = set(graph.outputs) | {v for n in graph.nodes for v in n.reads}
-    return rebuilt(
-        graph, [n if works_as_in_training(n, graph) else _without_unread(n, read, graph.opset) for n in graph.nodes]
-    )
+    return rebuilt(graph, [_without_unread(n, read, graph) for n in graph.nodes])
 
 
-def _without_unread(node: Node, read: Set[str], opset: int) -> Node:
-    if node.domain or all(v in read for v in node.outputs[1:]):
+def _without_unread(node: Node, read: Set[str], graph: Graph) -> Node:
+    if node.domain or all(v in read for v in node.outputs[1:]) or works_as_in_training(node, graph):
         return node
     try:
-        known = onnx.defs.get_schema(node.op, opset, "").outputs
+        known = onnx.defs.get_schema(node.op, graph.opset, "").outputs
     except onnx.defs.SchemaError:
         return node
     optional = [o.option == onnx.defs.OpSchema.FormalParameterOption.Optional for o in known]

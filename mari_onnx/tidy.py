@@ -135,11 +135,9 @@ def with_transposes_at_products(graph: Graph) -> Graph:
     nodes: list[Node] = []
     weights = dict(graph.weights)
     for node in graph.nodes:
-        turned = _turned_for_products(node, graph) if node.op == "Squeeze" and not node.domain else None
-        order, axes = ([], []) if turned is None else ([int(a) for a in turned.attrs["perm"]], _dropped(node, graph))
-        gone = sorted({order[axis] for axis in axes if -len(order) <= axis < len(order)})
-        left = [axis for axis in order if axis not in gone]
-        if turned is None or not gone or len(left) < 2 or left != [*sorted(left)[:-2], *sorted(left)[:-3:-1]]:
+        turned = _turned_for_products(node, graph)
+        gone = _gone_in_front(node, turned, graph) if turned is not None else []
+        if turned is None or not gone:
             nodes.append(node)
             continue
         between = graph.unique_name(f"{node.output}/squeezed")
@@ -148,7 +146,8 @@ def with_transposes_at_products(graph: Graph) -> Graph:
             name = graph.unique_name(f"{node.output}/axes")
             weights[name] = Weight.of(np.array(gone, np.int64))
             squeezed = replace(squeezed, inputs=(*turned.inputs, name), attrs={})
-        perm = [sorted(left).index(axis) for axis in left]
+        left = len(turned.attrs["perm"]) - len(gone)
+        perm = [*range(left - 2), left - 1, left - 2]
         again = replace(turned, inputs=(between,), outputs=node.outputs, attrs={"perm": perm}, source=None)
         nodes += [squeezed, replace(again, name=graph.unique_name(f"{node.name}/turned"))]
     return rebuilt(graph, nodes, weights) if len(nodes) > len(graph.nodes) else graph
@@ -156,6 +155,8 @@ def with_transposes_at_products(graph: Graph) -> Graph:
 
 def _turned_for_products(node: Node, graph: Graph) -> Node | None:
     """The Transpose in front of a Squeeze, where nothing but products read either, those of the runtime's own."""
+    if node.kind != "Squeeze":
+        return None
     turned = graph.producer(node.inputs[0])
     if turned is None or (turned.op, turned.domain) != ("Transpose", "") or "perm" not in turned.attrs:
         return None
@@ -164,17 +165,17 @@ def _turned_for_products(node: Node, graph: Graph) -> Node | None:
     squeezed = [n for n in graph.consumers(turned.output) if n.op == "Squeeze" and not n.domain]
     others = [n for n in graph.consumers(turned.output) if n not in squeezed]
     products = [*others, *(n for each in squeezed for n in graph.consumers(each.output))]
-    return turned if all(_is_product(n) for n in products) else None
+    return turned if all(n.kind == "MatMul" for n in products) else None
 
 
-def _is_product(node: Node) -> bool:
-    return node.op == "MatMul" and not node.domain
-
-
-def _dropped(node: Node, graph: Graph) -> list[int]:
-    """The axes that a Squeeze names, none where they are not constant."""
+def _gone_in_front(node: Node, turned: Node, graph: Graph) -> list[int]:
+    """The axes that a Squeeze drops, as they are before the Transpose, where that exchanges the last two others."""
     named = graph.constant(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
-    return [] if named is None else [int(axis) for axis in named]
+    order = [int(axis) for axis in turned.attrs["perm"]]
+    gone = {order[axis] for axis in ([] if named is None else map(int, named)) if -len(order) <= axis < len(order)}
+    left = [axis for axis in order if axis not in gone]
+    exchanged = [*sorted(left)[:-2], *sorted(left)[:-3:-1]]
+    return sorted(gone) if len(left) > 1 and left == exchanged else []
 
 
 def _only_producer(node: Node, graph: Graph) -> Node | None:

@@ -28,9 +28,10 @@ def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
 def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:
     """What onnx's checker says; empty where it is content. ``full`` infers types and shapes as well."""
     checked = _checkable(model)
+    shaped = _with_shapes_of_outputs(checked)
     try:
-        onnx.checker.check_model(_with_shapes_of_outputs(checked), full_check=full and _has_shapes_of_outputs(checked))
-        if full and not _has_shapes_of_outputs(checked):
+        onnx.checker.check_model(shaped, full_check=full and shaped is checked)
+        if full and shaped is not checked:
             onnx.shape_inference.infer_shapes(checked, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         return str(error).strip()  # ValueError: names that are no text, element types that do not exist
@@ -57,17 +58,17 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     return _under_another_domain(model, own) if any(n.op_type in own for n in model.graph.node) else model
 
 
-def _has_shapes_of_outputs(model: onnx.ModelProto) -> bool:
-    return all(map(_has_shape, model.graph.output))
-
-
 def _has_shape(value: onnx.ValueInfoProto) -> bool:
     return not value.type.HasField("tensor_type") or value.type.tensor_type.HasField("shape")
 
 
 def _with_shapes_of_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with some shape for each output, of whatever size: the checker asks for one, ONNX Runtime does not."""
-    if _has_shapes_of_outputs(model):
+    """The model with some shape for each output, of whatever size: the checker asks for one, ONNX Runtime does not.
+
+    Returns:
+        The model itself where each has one.
+    """
+    if all(map(_has_shape, model.graph.output)):
         return model
     result = onnx.ModelProto()
     result.CopyFrom(model)

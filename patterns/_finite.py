@@ -18,8 +18,8 @@ import onnx
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
-from mari_onnx.patterns._positive import is_not_below_zero, is_positive
-from mari_onnx.patterns.views import VIEWS
+from mari_onnx.patterns._positive import LAID_OUT, is_not_below_zero, is_positive
+from mari_onnx.patterns._variances import square_of
 from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -60,7 +60,7 @@ def never_zero(value: str, at: Workspace) -> bool:
     node = at.graph.producer(value)
     if node is None or node.domain:
         return False
-    if node.op in (*VIEWS, "Expand", "Identity", "Transpose", "Neg", "Abs", "Sqrt"):
+    if node.op in LAID_OUT or node.op in ("Neg", "Abs", "Sqrt"):
         return never_zero(node.inputs[0], at)
     if node.op == "Cast":
         return at.fact(node.inputs[0]).dtype not in FLOATS and never_zero(node.inputs[0], at)
@@ -100,7 +100,7 @@ def never_infinite(value: str, at: Workspace) -> bool:
 
 def _is_sum(value: str, at: Workspace) -> bool:
     node = at.graph.producer(value)
-    while node is not None and not node.domain and node.op in (*VIEWS, "Expand", "Identity", "Transpose"):
+    while node is not None and not node.domain and node.op in LAID_OUT:
         node = at.graph.producer(node.inputs[0])
     return node is not None and not node.domain and node.op in SUMS
 
@@ -143,18 +143,11 @@ def _is_length(number: str, rows: str, at: Workspace) -> bool:
         return False
     if node.op == "Sqrt":
         node = at.graph.producer(node.inputs[0])
-        squared = at.graph.producer(node.inputs[0]) if node is not None and node.op == "ReduceSum" else None
-        return node is not None and squared is not None and _is_square(squared, rows, at) and _is_along_rows(node, at)
+        summed = node is not None and node.kind == "ReduceSum" and square_of(node.inputs[0], at) == rows
+        return node is not None and summed and _is_along_rows(node, at)
     if node.inputs[:1] != (rows,) or not _is_along_rows(node, at):
         return False
     return node.op in LENGTHS or (node.op == "ReduceSum" and is_not_below_zero(rows, at))
-
-
-def _is_square(node: Node, rows: str, at: Workspace) -> bool:
-    if node.op == "Mul":
-        return tuple(node.inputs) == (rows, rows)
-    exponent = at.constant(node.inputs[1]) if node.op == "Pow" and at.is_weight(node.inputs[1]) else None
-    return exponent is not None and exponent.size == 1 and exponent.item() == 2 and node.inputs[0] == rows
 
 
 def _is_along_rows(node: Node, at: Workspace) -> bool:

@@ -15,7 +15,9 @@ MAX_DEPTH = 12
 """Of what lies further up, nothing is said."""
 
 REDUCED = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"})
-MOVED = frozenset({*VIEWS, *REDUCED, "Expand", "Identity", "Transpose"})
+LAID_OUT = frozenset({*VIEWS, "Expand", "Identity", "Transpose"})
+"""Operators that make the same entries."""
+MOVED = LAID_OUT | REDUCED
 """Operators of which nothing is smaller than the smallest entry of their first input, if that is not below 0."""
 NOT_BELOW = frozenset({"Abs", "Exp", "Relu", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Sqrt"})
 """Operators of which nothing is below 0, though it may be 0."""

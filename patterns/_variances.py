@@ -48,11 +48,11 @@ def _spread(variance: str, at: Workspace) -> str | None:
         above = [left for left, right in orders(node) if _number(right, at) == 0]
         node = at.graph.producer(above[0]) if above else None
     if node is not None and node.kind == "Sub":
-        squares, square = mean_of(node.inputs[0], at), _squared(node.inputs[1], at)
-        value = _squared(squares, at) if squares is not None else None
+        squares, square = mean_of(node.inputs[0], at), square_of(node.inputs[1], at)
+        value = square_of(squares, at) if squares is not None else None
         return value if value is not None and square is not None and mean_of(square, at) == value else None
     squares = mean_of(node.output, at) if node is not None else None
-    difference = _squared(squares, at) if squares is not None else None
+    difference = square_of(squares, at) if squares is not None else None
     return centred(difference, at) if difference is not None else None
 
 
@@ -73,7 +73,8 @@ def mean_of(value: str, at: Workspace) -> str | None:
     return node.inputs[0] if axes and rank and [a % rank for a in axes] == [rank - 1] else None
 
 
-def _squared(value: str, at: Workspace) -> str | None:
+def square_of(value: str, at: Workspace) -> str | None:
+    """What a value is the square of."""
     node = at.graph.producer(value)
     if node is None:
         return None

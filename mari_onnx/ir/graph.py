@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -126,7 +127,7 @@ class Graph:
         inputs: Declared inputs by name, initializers excluded.
         outputs: Declared outputs by name.
         weights: Constants by name.
-        looked_at: Values about which somebody has asked since it was cleared.
+        looked_at: Values about which somebody has asked; see :meth:`watched`.
     """
 
     def __init__(
@@ -236,6 +237,17 @@ class Graph:
             if not waiting.isdisjoint(node.outputs):
                 return False
         return True
+
+    @contextmanager
+    def watched(self) -> Iterator[set[str]]:
+        """Collects the values about which somebody asks meanwhile; whoever watches around it has asked about them."""
+        outside, self.looked_at = self.looked_at, set()
+        inside = self.looked_at
+        try:
+            yield inside
+            outside |= inside
+        finally:
+            self.looked_at = outside
 
     def stamps(self, values: Iterable[str]) -> tuple[int, ...]:
         """A number for each value: the same one again as long as, or as soon as, all is the same about it.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.rewrite.workspace import Workspace
@@ -14,6 +14,26 @@ T = TypeVar("T")
 
 ROOM = 1000
 """So many findings, and two for each node, are kept before those about values that are gone are thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What was looked at, and how it was."""
+
+    values: tuple[str, ...]
+    stamps: tuple[int, ...]
+
+    @staticmethod
+    def of(values: Iterable[str], graph: Graph) -> _Sight:
+        seen = tuple(values)
+        return _Sight(seen, graph.stamps(seen))
+
+    def is_the_same(self, graph: Graph) -> bool:
+        """Whether nothing of it has changed; whoever relies on that has looked at it, too."""
+        if graph.stamps(self.values) != self.stamps:
+            return False
+        graph.looked_at.update(self.values)
+        return True
 
 
 class Memory:
@@ -27,7 +47,7 @@ class Memory:
     def __init__(self, graph: Graph, counts: Callable[[], bool]) -> None:
         self._graph = graph
         self._counts = counts
-        self._in_vain: dict[Node, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        self._in_vain: dict[Node, _Sight] = {}
 
     def tried(self, node: Node, attempt: Callable[[], bool]) -> bool:
         """Whether an attempt at a node succeeds; one that failed before, and would in the same way, is not made.
@@ -36,20 +56,15 @@ class Memory:
             node: The node.
             attempt: Leaves the graph as it was where it fails.
         """
-        values, stamps = self._in_vain.get(node, ((), ()))
-        if values and self._graph.stamps(values) == stamps:
-            self._graph.looked_at.update(values)
+        before = self._in_vain.get(node)
+        if before is not None and before.is_the_same(self._graph):
             return False
-        outside, self._graph.looked_at = self._graph.looked_at, set(node.outputs)
-        try:
+        with self._graph.watched() as looked_at:
+            looked_at.update(node.outputs)
             succeeded = attempt()
-        finally:
-            inside, self._graph.looked_at = self._graph.looked_at, outside
-            outside |= inside
         if not succeeded and self._counts():
             self._make_room()
-            values = tuple(inside)
-            self._in_vain[node] = values, self._graph.stamps(values)
+            self._in_vain[node] = _Sight.of(looked_at, self._graph)
         return succeeded
 
     def _make_room(self) -> None:
@@ -57,32 +72,20 @@ class Memory:
             self._in_vain = {node: known for node, known in self._in_vain.items() if node in self._graph}
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept(Generic[T]):
-    """A finding, and the stamps of all that was looked at for it."""
-
-    values: tuple[str, ...]
-    stamps: tuple[int, ...]
-    found: T
-
-
 def kept(find: Callable[[str, Workspace], T]) -> Callable[[str, Workspace], T]:
     """Makes a function of a value remember what it finds; for those that many ask about the same value."""
 
     @wraps(find)
     def remembered(value: str, at: Workspace) -> T:
-        known, graph = at.kept.setdefault(find, {}), at.graph
-        finding: _Kept[T] | None = known.get(value)
-        if finding is None or graph.stamps(finding.values) != finding.stamps:
-            outside, graph.looked_at = graph.looked_at, set()
-            try:
-                found = find(value, at)
-            finally:
-                values, graph.looked_at = tuple(graph.looked_at), outside
-            make_room(known, graph)
-            finding = known[value] = _Kept(values, graph.stamps(values), found)
-        graph.looked_at.update(finding.values)
-        return finding.found
+        known: dict[str, tuple[_Sight, T]] = at.kept.setdefault(find, {})
+        before = known.get(value)
+        if before is not None and before[0].is_the_same(at.graph):
+            return before[1]
+        with at.graph.watched() as looked_at:
+            found = find(value, at)
+        make_room(known, at.graph)
+        known[value] = _Sight.of(looked_at, at.graph), found
+        return found
 
     return remembered
 
