@@ -27,7 +27,7 @@ MAX_KEPT = 1 << 16
 class Kept(Generic[T]):
     """A finding, and what it was found from."""
 
-    stamps: tuple[int, ...]
+    stamps: tuple[int | None, ...]
     inputs: tuple[T, ...]
     found: T
 

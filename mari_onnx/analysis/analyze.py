@@ -15,11 +15,12 @@ from mari_onnx.analysis.content import MAX_ITEMS, evaluate
 from mari_onnx.analysis.facts import CandidateAxis, Content, Fact, Shape, Side
 from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.analysis.inputs import Inputs, InputSide
+from mari_onnx.analysis.recall import Recall
 from mari_onnx.analysis.sizes import refine
 from mari_onnx.analysis.transfer import RANDOM, SIZELESS, SIZING, TRANSFERS, Call, Claim, Lane, Opaque
 from mari_onnx.checks import did_you_mean
 from mari_onnx.errors import UsageError
-from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, substitute, symbol
+from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, substitute, symbol
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.proto import constant_value
 
@@ -38,6 +39,7 @@ class Judge:
         self._graph = graph
         self._inputs = inputs
         self._types = TypeInference(graph.model)
+        self._recalled: Recall[tuple[Fact, ...]] = Recall()
 
     @property
     def batch(self) -> int | None:
@@ -84,6 +86,11 @@ class Judge:
             inputs: Facts of its inputs, ``None`` for absent ones.
             captures: Facts of the values its subgraphs read.
         """
+        if captures or (node.op in CONTROL_FLOW and not node.domain):
+            return self._found(node, inputs, captures)
+        return self._recalled.get(node, inputs, lambda: self._found(node, inputs, ()), _hold_for_all)
+
+    def _found(self, node: Node, inputs: tuple[Fact | None, ...], captures: tuple[Fact, ...]) -> tuple[Fact, ...]:
         given = [f for f in inputs if f is not None] + list(captures)
         if node.op in CONTROL_FLOW and not node.domain and any(f.axis is not None for f in given):
             return self._control_flow(node, inputs, captures)
@@ -232,6 +239,11 @@ class Judge:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(fact.dtype)
                 data[name] = onnx.numpy_helper.from_array(np.array(items, dtype).reshape(fact.content.shape), name)
         return data
+
+
+def _hold_for_all(facts: Sequence[Fact]) -> bool:
+    """Whether facts name neither the node they were found for nor a size of its own."""
+    return not any(f.opaque or any(map(is_underived, f.shape or ())) for f in facts)
 
 
 def _judged(call: Call) -> Claim:

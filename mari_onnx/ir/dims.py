@@ -42,10 +42,18 @@ def simplified(value: Dim) -> Dim:
 
 
 def product(dims: Iterable[Dim]) -> Dim:
-    total: Dim = 1
+    number, symbolic = 1, []
     for dim in dims:
-        total = total * dim
-    return simplified(total)
+        if isinstance(dim, int):
+            number *= dim
+        else:
+            symbolic.append(dim)
+    return _multiplied(number, tuple(symbolic)) if symbolic else number
+
+
+@lru_cache(maxsize=65536)
+def _multiplied(number: int, symbolic: tuple[Dim, ...]) -> Dim:
+    return simplified(sympy.Mul(number, *symbolic))
 
 
 @lru_cache(maxsize=65536)
@@ -65,6 +73,11 @@ def same(left: Dim, right: Dim) -> bool:
         return True
     if isinstance(left, int) and isinstance(right, int):
         return left == right
+    return _is_same(left, right)
+
+
+@lru_cache(maxsize=65536)
+def _is_same(left: Dim, right: Dim) -> bool:
     return bool(left == right) or difference(left, right) == 0
 
 

@@ -42,6 +42,8 @@ class Node:
         captures: Values of the enclosing graph that the node's subgraphs read.
         source: The node as it came, for attributes and documentation that we do not interpret.
         rule: The rule that made the node; empty for nodes of the model.
+        kind: The operator as tables are keyed by it: with its domain in front where that is not ai.onnx.
+        reads: Every value the node needs, captured ones included.
     """
 
     op: str
@@ -53,16 +55,12 @@ class Node:
     captures: tuple[str, ...] = ()
     source: onnx.NodeProto | None = None
     rule: str = ""
+    kind: str = field(init=False, repr=False)
+    reads: tuple[str, ...] = field(init=False, repr=False)
 
-    @property
-    def kind(self) -> str:
-        """The operator as tables are keyed by it: with its domain in front where that is not ai.onnx."""
-        return f"{self.domain}.{self.op}" if self.domain else self.op
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Every value the node needs, captured ones included."""
-        return tuple(v for v in self.inputs if v) + self.captures
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", f"{self.domain}.{self.op}" if self.domain else self.op)
+        object.__setattr__(self, "reads", tuple(filter(None, self.inputs)) + self.captures)
 
     @property
     def output(self) -> str:
@@ -113,7 +111,7 @@ class _Edit:
     """One step of the journal: how to take it back, the stamps before it, and which node came or went."""
 
     undo: Callable[[], object]
-    stamps: Mapping[str, int]
+    stamps: Mapping[str, int | None]
     added: Node | None = None
     removed: Node | None = None
 
@@ -148,7 +146,7 @@ class Graph:
         self._producers: dict[str, Node] = {}
         self._consumers: dict[str, dict[Node, None]] = {}
         self._journal: list[_Edit] = []
-        self._stamps: dict[str, int] = {}
+        self._stamps: dict[str, int | None] = {}
         self._edits = itertools.count(1)
         self.looked_at: set[str] = set()
         self._taken: set[str] = {*self.inputs, *self.weights, *self.outputs}
@@ -249,12 +247,12 @@ class Graph:
         finally:
             self.looked_at = outside
 
-    def stamps(self, values: Iterable[str]) -> tuple[int, ...]:
-        """A number for each value: the same one again as long as, or as soon as, all is the same about it.
+    def stamps(self, values: Iterable[str]) -> tuple[int | None, ...]:
+        """A stamp for each value: the same one again as long as, or as soon as, all is the same about it.
 
         That is: which node makes it, which nodes read it, and what its owner knows of it (see :meth:`note_undo`).
         """
-        return tuple(self._stamps.get(v, 0) for v in values)
+        return tuple(map(self._stamps.get, values))
 
     def unique_name(self, hint: str) -> str:
         """A value name not used yet; the same calls give the same names."""

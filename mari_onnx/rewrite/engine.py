@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
@@ -237,8 +238,11 @@ class _Engine:
 
     def _try(self, rule: AnyRule, node: Node, depth: int, least: float) -> bool:
         """Applies a rule and what follows from it; keeps it all if it gains at least ``least`` microseconds."""
+        found = self._found(rule, node)
+        if found is None:
+            return False
         mark, kept = self.workspace.mark(), len(self.trials.applied)
-        touched = self._applied(rule, node)
+        touched = self._applied(rule, node, found)
         if touched is None:
             return False
         if depth < MAX_DEPTH and self.following < MAX_FOLLOWING:
@@ -256,22 +260,36 @@ class _Engine:
         least = ENABLED_GAIN * self.objective.start
         return any(a.rule not in self._early_names or a.gain > least for a in self.trials.applied[kept:])
 
-    def _applied(self, rule: AnyRule, node: Node) -> list[Node] | None:
-        """Matches a rule and applies it; the nodes it touched, or ``None`` with the graph as it was."""
-        mark, kept = self.workspace.mark(), len(self.trials.applied)
+    def _found(self, rule: AnyRule, node: Node) -> Any:
+        """What a rule that may be applied to a node needs for it, or ``None``."""
         try:
             found = rule.match(node, self.workspace)
-            if found is None:
-                return None
-            if isinstance(found, Refusal):
-                self._refuse(rule, node, found.reason)
-                return None
-            if is_beside_blocked_product(node, self.workspace):
-                self._refuse(rule, node, "the runtime has a product of its own for weights quantized in blocks")
-                return None
-            if not rule.keeps_integers and is_of_integers(node, self.graph):
-                self._refuse(rule, node, "the runtime computes it on integers")
-                return None
+        except RuleError as error:
+            self._refuse(rule, node, str(error))
+            return None
+        except Exception as error:
+            self._broken(rule, node, error)
+            return None
+        if found is None:
+            return None
+        reason = found.reason if isinstance(found, Refusal) else self._kept_by_runtime(rule, node)
+        if reason:
+            self._refuse(rule, node, reason)
+            return None
+        return found
+
+    def _kept_by_runtime(self, rule: AnyRule, node: Node) -> str:
+        """Why the runtime does better with a node as it is, if so."""
+        if is_beside_blocked_product(node, self.workspace):
+            return "the runtime has a product of its own for weights quantized in blocks"
+        if not rule.keeps_integers and is_of_integers(node, self.graph):
+            return "the runtime computes it on integers"
+        return ""
+
+    def _applied(self, rule: AnyRule, node: Node, found: Any) -> list[Node] | None:
+        """Applies a rule; the nodes it touched, or ``None`` with the graph as it was."""
+        mark, kept = self.workspace.mark(), len(self.trials.applied)
+        try:
             self.trials.left -= 1
             self.following += 1
             self.workspace.working_for(node, rule.name)
@@ -279,11 +297,15 @@ class _Engine:
             return self.workspace.settle()
         except RuleError as error:
             self._refuse(rule, node, str(error))
-        except Exception as error:  # a rule that breaks must not break the user's run
-            _log.warning("internal error in rule %s at %s: %r", rule.name, node.where(), error)
-            self._refuse(rule, node, f"internal error: {error!r}")
+        except Exception as error:
+            self._broken(rule, node, error)
         self._undo(mark, kept)
         return None
+
+    def _broken(self, rule: AnyRule, node: Node, error: Exception) -> None:
+        """A rule that breaks must not break the user's run."""
+        _log.warning("internal error in rule %s at %s: %r", rule.name, node.where(), error)
+        self._refuse(rule, node, f"internal error: {error!r}")
 
     def _refuse(self, rule: AnyRule, node: Node, reason: str) -> None:
         self.trials.refused[(rule.name, node.where())] = reason
@@ -311,8 +333,9 @@ class _Engine:
             if node not in self.graph:
                 continue
             for rule in self.by_phase[Phase.EARLY].get(node.kind, ()):
+                found = self._found(rule, node)
                 mark, kept = self.workspace.mark(), len(self.trials.applied)
-                more = self._applied(rule, node)
+                more = None if found is None else self._applied(rule, node, found)
                 if more is None:
                     continue
                 gain = self._gain(mark)

@@ -21,7 +21,7 @@ class _Sight:
     """What was looked at, and how it was."""
 
     values: tuple[str, ...]
-    stamps: tuple[int, ...]
+    stamps: tuple[int | None, ...]
 
     @staticmethod
     def of(values: Iterable[str], graph: Graph) -> _Sight:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.recall import Recall
 from mari_onnx.ir import Node
 from mari_onnx.rewrite.cost import CostModel, node_cost
-from mari_onnx.rewrite.recall import Recall
 
 FEWER = 8
 """By what factor each size of requests is smaller than the one before."""
@@ -62,9 +62,9 @@ class Objective:
 
     def _cost_of(self, node: Node, facts: Mapping[str, Fact]) -> tuple[float, ...]:
         """What a node takes for each size; asked for again with the same facts, it is not found anew."""
-        given = tuple(facts.get(v) for v in (*node.inputs, *node.outputs))
+        given = tuple(map(facts.get, node.inputs + node.outputs))
         known = self._known.get(node)
-        if known is None or any(a is not b for a, b in zip(known[0], given, strict=True)):
+        if known is None or known[0] != given:
             costs = self._alike.get(node, given, lambda: tuple(node_cost(node, facts, m) for m in self.models))
             known = given, costs
             self._known[node] = known

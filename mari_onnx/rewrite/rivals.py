@@ -17,6 +17,8 @@ OTHERS = "other rules do better without it"
 
 MOST_NODES = 5000
 """In all graphs together that are rewritten once more; where trials run out already, none is."""
+MOST_TRIALS = 8000
+"""In all rewritings together, as far as the first one tells beforehand: each more takes about as many as that."""
 MORE_TRIALS = 4
 """How many times the trials of the first result one without a rival may take, and ``FEW_TRIALS`` besides."""
 FEW_TRIALS = 100
@@ -39,11 +41,11 @@ def rewrite_best(
     best = fresh()
     size, goal = len(best.graph), objective(best.graph.nodes, best.facts, model)
     chosen = rewrite(best, rules, model, progress=progress)
-    nodes, applied = MOST_NODES, {a.rule for a in chosen.applied}
+    applied = {a.rule for a in chosen.applied}
+    times = min(MOST_NODES // max(size, 1), MOST_TRIALS // max(chosen.trials, 1) - 1)
     trials = MORE_TRIALS * chosen.trials + FEW_TRIALS
-    for rival in [r for r in rules if r.rival and r.name in applied]:
-        nodes -= size
-        if nodes < 0 or chosen.exhausted:
+    for rival in [r for r in rules if r.rival and r.name in applied][: max(times, 0)]:
+        if chosen.exhausted:
             break
         other = fresh()
         fewer = [r for r in chosen.rules if r is not rival]

@@ -17,12 +17,12 @@ import numpy as np
 
 from mari_onnx.analysis.analyze import Analysis, Judge
 from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.recall import frozen
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.dims import Dim, alike, is_underived
+from mari_onnx.ir.dims import Dim, alike
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
-from mari_onnx.rewrite.recall import Recall, frozen
 from mari_onnx.rewrite.sizes import SizeBuilder, forgets_batch, without_zeros
 
 SHARED_WEIGHT_BYTES = 1 << 12
@@ -64,7 +64,6 @@ class Workspace:
         self._replaced: frozenset[Node] = frozenset()
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
-        self._recalled: Recall[tuple[Fact, ...]] = Recall()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -214,9 +213,7 @@ class Workspace:
     def _judged(self, node: Node) -> tuple[Fact, ...]:
         given = tuple(self.facts[v] if v else None for v in node.inputs)
         self.graph.looked_at.update(node.reads)
-        if node.captures or node.source is not None:
-            return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
-        return self._recalled.get(node, given, lambda: self.judge.facts(node, given, ()), _hold_for_all)
+        return self.judge.facts(node, given, tuple(self.facts[v] for v in node.captures))
 
     # -- sinking the Expand ----------------------------------------------------------------------------------------
 
@@ -396,9 +393,4 @@ def _merged(old: Fact | None, new: Fact) -> Fact:
     """What was known of the shape stays known, whatever the new inputs let one infer."""
     if old is None or old.shape is None or old.opaque != new.opaque or old.axis != new.axis:
         return new
-    return replace(new, shape=old.shape)
-
-
-def _hold_for_all(facts: Sequence[Fact]) -> bool:
-    """Whether facts name neither the node they were found for nor a size of its own."""
-    return not any(f.opaque or any(map(is_underived, f.shape or ())) for f in facts)
+    return new if old.shape == new.shape else replace(new, shape=old.shape)

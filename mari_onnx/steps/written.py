@@ -10,8 +10,8 @@ import onnx
 
 from mari_onnx.analysis.analyze import Judge
 from mari_onnx.analysis.facts import Fact, Shape
+from mari_onnx.analysis.recall import frozen
 from mari_onnx.ir.graph import Graph, Node, Weight
-from mari_onnx.rewrite.recall import frozen
 from mari_onnx.steps.values import DependentError
 
 

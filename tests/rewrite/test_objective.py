@@ -155,7 +155,8 @@ def test_weights_built_for_each_request_must_not_slow_down_small_ones(width: int
     assert (rule == "fold-into-weight") == ("fold-into-weight" in {a.rule for a in best.applied})
 
 
-def test_large_graphs_are_not_rewritten_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["MOST_NODES", "MOST_TRIALS"])
+def test_large_graphs_are_not_rewritten_once_more(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     started: list[int] = []
 
     def fresh() -> Workspace:
@@ -166,7 +167,7 @@ def test_large_graphs_are_not_rewritten_once_more(monkeypatch: pytest.MonkeyPatc
     assert len(started) == 1
     rewrite_best(fresh, [LittleShorterFirst(), Shorter()], CostModel())
     assert len(started) == 3
-    monkeypatch.setattr(rivals, "MOST_NODES", 0)
+    monkeypatch.setattr(rivals, limit, 0)
     rewrite_best(fresh, [LittleShorterFirst(), Shorter()], CostModel())
     assert len(started) == 4
 

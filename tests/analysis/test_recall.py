@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from onnx import TensorProto
 
-from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.facts import CandidateAxis, Content, Fact
+from mari_onnx.analysis.recall import Recall
 from mari_onnx.ir.graph import Node
-from mari_onnx.rewrite.recall import Recall
 
 FACT = Fact(TensorProto.FLOAT, (2, 3))
 NODE = Node("Softmax", ("x",), ("y",), {"axis": 1}, "", "first")
@@ -41,6 +41,14 @@ def test_whether_operands_are_one_value_makes_a_difference() -> None:
     twice, others = (Node("Sub", names, ("y",), {}, "", "") for names in (("x", "x"), ("x", "z")))
     assert recall.get(twice, (FACT, FACT), lambda: "zero") == "zero"
     assert recall.get(others, (FACT, FACT), lambda: "anything") == "anything"
+
+
+def test_where_sizes_were_read_makes_a_difference() -> None:
+    recall: Recall[str] = Recall()
+    node = Node("Reshape", ("x", "sizes"), ("y",), {}, "", "")
+    sizes = Content((2,), (4, 4))
+    read = [(FACT, Fact(TensorProto.INT64, (2,), content=replace(sizes, layout=at))) for at in (None, CandidateAxis(1))]
+    assert [recall.get(node, given, lambda n=n: str(n)) for n, given in enumerate(read)] == ["0", "1"]
 
 
 def test_what_holds_for_one_node_alone_is_not_kept() -> None:

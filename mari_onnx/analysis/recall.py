@@ -30,7 +30,8 @@ class Recall(Generic[T]):
             find: Finds it anew.
             keep: Whether a finding holds for all nodes like this one.
         """
-        key = (node.kind, frozen(node.attrs), _pattern(node.inputs), tuple(map(bool, node.outputs)), facts)
+        layouts = tuple([f.content.layout for f in facts if f is not None and f.content is not None])
+        key = (node.kind, frozen(node.attrs), _pattern(node.inputs), tuple(map(bool, node.outputs)), facts, layouts)
         if key in self._found:
             return self._found[key]
         found = find()
@@ -41,6 +42,8 @@ class Recall(Generic[T]):
 
 def frozen(attrs: Mapping[str, Any]) -> Key:
     """Attributes as something that can be a key."""
+    if not attrs:
+        return ()
     return tuple(
         (name, value.SerializeToString() if isinstance(value, onnx.TensorProto) else repr(value))
         for name, value in sorted(attrs.items())
@@ -49,4 +52,4 @@ def frozen(attrs: Mapping[str, Any]) -> Key:
 
 def _pattern(names: Sequence[str]) -> tuple[int, ...]:
     """Which names are the same one."""
-    return tuple(names.index(name) for name in names)
+    return tuple(map(names.index, names))
