@@ -1,17 +1,20 @@
-"""Which axes of a node belong together: moving entries along one is the same as moving them along all of its like."""
+"""Where axes go: those of a node's inputs and outputs that belong together bear one label, as letters of an Einsum."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import regrouped, same
 from mari_onnx.ir.orders import order_of
+from mari_onnx.patterns._cuts import open_cuts_of
+from mari_onnx.patterns._equations import agree, plain_terms
 from mari_onnx.patterns._floats import EXTREMES, FLOATS
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 Label = int | None
@@ -21,45 +24,64 @@ Row = tuple[Label, ...]
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The labels of the axes of all inputs and outputs of a node; an axis that the outputs lack is summed over."""
+    """The labels of the axes of all inputs and outputs of a node.
+
+    Entries may be put in another order along all axes of a label: results are the same in that order. Along a label
+    that only inputs have is summed over; along one that an input lacks it is repeated.
+
+    Attributes:
+        inputs: Those of each input.
+        outputs: Those of each output.
+        mixed: Labels along which an entry of a result is made of others, too. Along all others it is made of nothing
+            but the same entry of the inputs that have them.
+    """
 
     inputs: tuple[Row, ...]
     outputs: tuple[Row, ...]
+    mixed: frozenset[int] = frozenset()
+
+    def sources(self, axis: int) -> dict[int, int] | None:
+        """The axes that go with one of the first output, by input; ``None`` where the order along it matters."""
+        label = self.outputs[0][axis]
+        return None if label is None else {i: row.index(label) for i, row in enumerate(self.inputs) if label in row}
+
+    def target(self, index: int, axis: int) -> int | None:
+        """The axis of the first output that goes with one of an input."""
+        label = self.inputs[index][axis]
+        return self.outputs[0].index(label) if label is not None and label in self.outputs[0] else None
 
 
 def labels_of(node: Node, at: Workspace) -> Labels | None:
     """The labels of a node, ``None`` where its operator is not in the table."""
     find = TABLE.get(node.op)
-    if find is None or node.domain or node.captures or (len(node.outputs) > 1 and node.op != "Split"):
+    if find is None or node.domain or node.captures or (len(node.outputs) > 1 and node.op not in ("Split", "TopK")):
         return None
     shapes = [at.fact(v).shape if v else () for v in (*node.inputs, *node.outputs)]
     known = [s for s in shapes if s is not None]
     if len(known) < len(shapes):
         return None
-    try:
-        return find(node, known[: len(node.inputs)], known[len(node.inputs) :], at)
-    except _UnclearError:
-        return None
+    found = find(node, known[: len(node.inputs)], known[len(node.inputs) :], at)
+    return None if found is None else _clear(found)
 
 
 Finder = Callable[[Node, Sequence[Shape], Sequence[Shape], Workspace], Labels | None]
 
 
-class _UnclearError(Exception):
-    """Two sizes that may be equal or not."""
-
-
 def _aligned(shape: Shape, after: Shape) -> Row:
-    """Axes of a broadcast operand, by the axes of the result."""
+    """Axes of a broadcast operand, by the axes of the result; ``~axis`` if its size may be that of the result, or 1."""
     shift = len(after) - len(shape)
-    if shift < 0:
-        raise _UnclearError
-    row: list[Label] = []
-    for axis, size in enumerate(shape, shift):
-        if not same(size, after[axis]) and size != 1:
-            raise _UnclearError
-        row.append(axis if same(size, after[axis]) else None)
-    return tuple(row)
+    pairs = enumerate(shape, shift)
+    return tuple(axis if same(d, after[axis]) else None if same(d, 1) else ~axis for axis, d in pairs)
+
+
+def _clear(found: Labels) -> Labels:
+    """Labels without those of which it is not clear which axes have them."""
+    unclear = {~label for row in found.inputs for label in row if label is not None and label < 0}
+
+    def clear(rows: Sequence[Row]) -> tuple[Row, ...]:
+        return tuple(tuple(None if (label or 0) < 0 or label in unclear else label for label in row) for row in rows)
+
+    return replace(found, inputs=clear(found.inputs), outputs=clear(found.outputs)) if unclear else found
 
 
 def _free(shape: Shape) -> Row:
@@ -72,25 +94,33 @@ def _leading(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: 
     return Labels(tuple(rows), (tuple(range(len(outputs[0]))), *map(_free, outputs[1:])))
 
 
-def _broadcasting(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
+def _broadcasting(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels:
     after = outputs[0]
     return Labels(tuple(_aligned(s, after) for s in inputs), (tuple(range(len(after))),))
+
+
+def _normalised(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
+    """Entries of rows are divided by what is found of them all; parameters are those of entries."""
+    rank = len(outputs[0])
+    if not rank:
+        return None
+    softmax = node.op in ("Softmax", "LogSoftmax")
+    first = int(node.attrs.get("axis", 1 if softmax and at.opset < 13 else -1)) % rank
+    along = range(first, first + 1 if softmax and at.opset >= 13 else rank)
+    return replace(_broadcasting(node, inputs, outputs, at), mixed=frozenset(along))
 
 
 def _batch_normalization(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
     if len(inputs[0]) < 2:
         return None
     whole = tuple(range(len(outputs[0])))
-    return Labels((whole, *((1,),) * 4), (whole,))
+    return Labels((whole, *((1,),) * 4), (whole,), frozenset(whole) - {1})
 
 
 def _matmul(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    left, right = inputs
-    after = outputs[0]
-    rank = len(after)
+    (left, right), batch, rank = inputs, outputs[0][:-2], len(outputs[0])
     if len(left) < 2 or len(right) < 2:
         return None
-    batch = after[:-2]
     return Labels(
         ((*_aligned(left[:-2], batch), rank - 2, rank), (*_aligned(right[:-2], batch), rank, rank - 1)),
         (tuple(range(rank)),),
@@ -112,10 +142,8 @@ def _reduction(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at
     gone = {int(a) % rank for a in axes}
     ordered = node.op in EXTREMES and at.fact(node.output).dtype in FLOATS
     before = tuple(None if ordered and a in gone else a for a in range(rank))
-    if node.attrs.get("keepdims", 1):
-        after: Row = tuple(None if a in gone else a for a in range(rank))
-    else:
-        after = tuple(a for a in range(rank) if a not in gone)
+    kept = node.attrs.get("keepdims", 1)
+    after = tuple(None if a in gone else a for a in range(rank) if kept or a not in gone)
     return Labels((before, *map(_free, inputs[1:])), (after,))
 
 
@@ -124,23 +152,34 @@ def _transpose(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at
     return Labels((tuple(range(rank)),), (order_of(node, rank),))
 
 
-def _but(axes: Sequence[int], shape: Shape) -> Row:
+def _view(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
+    """Axes that are the same, not those that are joined, or cut, or of size 1."""
+    before, after = inputs[0], outputs[0]
+    row: list[Label] = [None] * len(before)
+    for group in regrouped(before, after):
+        old, new = ([a for a in axes if not same(s[a], 1)] for axes, s in zip(group, (before, after), strict=True))
+        if len(old) == 1 == len(new) and same(before[old[0]], after[new[0]]):
+            row[old[0]] = new[0]
+    return Labels((tuple(row), *map(_free, inputs[1:])), (tuple(a if a in row else None for a in range(len(after))),))
+
+
+def _but(axes: Iterable[int], shape: Shape) -> Row:
     gone = {a % len(shape) for a in axes}
     return tuple(None if axis in gone else axis for axis in range(len(shape)))
 
 
-def _concat(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    row = _but([int(node.attrs["axis"])], outputs[0])
-    return Labels((row,) * len(inputs), (row,))
-
-
-def _split(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    row = _but([int(node.attrs.get("axis", 0))], inputs[0])
-    return Labels((row, *map(_free, inputs[1:])), (row,) * len(outputs))
+def _beside(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
+    """What joins, takes apart or sorts along an axis; of equal entries TopK takes the first."""
+    row = _but([int(node.attrs.get("axis", -1 if node.op == "TopK" else 0))], inputs[0])
+    others = [row if node.op == "Concat" else _free(s) for s in inputs[1:]]
+    return Labels((row, *others), (row,) * len(outputs))
 
 
 def _slice(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    axes = at.integers(node.inputs[3]) if node.has_input(3) else None
+    axes, cuts = at.integers(node.inputs[3]) if node.has_input(3) else None, open_cuts_of(node, len(inputs[0]), at)
+    if cuts is not None:
+        # TensorFlow names all axes up to the last one that it means.
+        axes = tuple(a for a, cut in cuts.items() if not (same(cut.step, 1) and same(inputs[0][a], outputs[0][a])))
     if axes is None:
         return None
     row = _but(axes, inputs[0])
@@ -156,29 +195,25 @@ def _gather(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: W
 
 
 def _einsum(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    terms, arrow, result = str(node.attrs["equation"]).replace(" ", "").partition("->")
-    rows = [[ord(letter) for letter in term] for term in (*terms.split(","), result)]
-    plain = arrow and "." not in terms + result and all(len(set(row)) == len(row) for row in rows)
-    if not plain or [len(row) for row in rows] != [len(s) for s in (*inputs, *outputs)]:
+    equation = plain_terms(node)
+    if equation is None or not agree(node.inputs, equation[0], at):
         return None
-    sizes: dict[int, object] = {}
-    for row, shape in zip(rows, (*inputs, *outputs), strict=True):
-        if not all(same(sizes.setdefault(label, size), size) for label, size in zip(row, shape, strict=True)):
-            return None
-    return Labels(tuple(tuple(row) for row in rows[:-1]), (tuple(rows[-1]),))
+    terms, result = equation
+    return Labels(tuple(tuple(map(ord, term)) for term in terms), (tuple(map(ord, result)),))
 
 
 TABLE: Mapping[str, Finder] = {
     **dict.fromkeys(UNARY, _leading),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Expand", "Tile"), _leading),
-    **dict.fromkeys((*BROADCASTING, "LayerNormalization", "RMSNormalization"), _broadcasting),
+    **dict.fromkeys(("Expand", "Tile"), _leading),
+    **dict.fromkeys(BROADCASTING, _broadcasting),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"), _normalised),
     "BatchNormalization": _batch_normalization,
     "MatMul": _matmul,
     "Gemm": _gemm,
     **dict.fromkeys(REDUCTIONS, _reduction),
     "Transpose": _transpose,
-    "Concat": _concat,
-    "Split": _split,
+    **dict.fromkeys(VIEWS, _view),
+    **dict.fromkeys(("Concat", "Split", "TopK"), _beside),
     "Slice": _slice,
     "Gather": _gather,
     "Einsum": _einsum,

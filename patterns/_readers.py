@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
@@ -10,9 +9,8 @@ from functools import partial, reduce
 import numpy as np
 import onnx
 
-from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.dims import regrouped, same
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import (
@@ -160,7 +158,7 @@ def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
         return x.map(lambda a: a.reshape((1,) * len(after)))
     wide: list[int] = []
     sizes: list[int] = []
-    for old, new in aligned(before, after):
+    for old, new in regrouped(before, after):
         if all(x.state.shape[axis] == 1 for axis in old):
             wide += [1] * len(old)
             sizes += [1] * len(new)
@@ -172,19 +170,6 @@ def _view(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | Non
     if math.prod(wide) > MAX_ENTRIES:
         return None
     return x.map(lambda a: np.broadcast_to(a, wide).reshape(sizes))
-
-
-def aligned(before: Shape, after: Shape) -> list[tuple[range, range]]:
-    """Neighbouring axes of two layouts that hold the same entries in the same order."""
-    cuts = [(0, 0)]
-    for old in range(1, len(before) + 1):
-        size = product(before[:old])
-        new = next((n for n in range(cuts[-1][1] + 1, len(after) + 1) if same(product(after[:n]), size)), None)
-        if new is not None:
-            cuts.append((old, new))
-    # What is left has no entries of its own: axes of size 1.
-    cuts[-1 if len(cuts) > 1 else len(cuts) :] = [(len(before), len(after))]
-    return [(range(a, c), range(b, d)) for (a, b), (c, d) in itertools.pairwise(cuts)]
 
 
 def _expand(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | None:

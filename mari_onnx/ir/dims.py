@@ -86,6 +86,21 @@ def alike(left: Sequence[Dim] | None, right: Sequence[Dim] | None) -> bool:
     return left is not None and right is not None and len(left) == len(right) and all(map(same, left, right))
 
 
+def regrouped(before: Sequence[Dim], after: Sequence[Dim]) -> list[tuple[range, range]]:
+    """Neighbouring axes of two layouts that hold the same entries in the same order."""
+    cuts = [(0, 0)]
+    for old in range(1, len(before) + 1):
+        size = product(before[:old])
+        new = next((n for n in range(cuts[-1][1] + 1, len(after) + 1) if same(product(after[:n]), size)), None)
+        if new is not None:
+            cuts.append((old, new))
+    old, new = cuts[-1]
+    # Axes of size 1 have no entries of their own; any other sizes are left where products could not be compared.
+    only_ones = len(cuts) > 1 and all(same(d, 1) for d in (*before[old:], *after[new:]))
+    cuts[len(cuts) - only_ones :] = [(len(before), len(after))]
+    return [(range(a, c), range(b, d)) for (a, b), (c, d) in itertools.pairwise(cuts)]
+
+
 def differ(left: Dim, right: Dim) -> bool:
     """Whether two sizes are different whatever the symbols are."""
     gap = difference(left, right)

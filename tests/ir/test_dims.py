@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from mari_onnx.ir import dims
 from mari_onnx.ir.dims import CANDIDATES as B
-from mari_onnx.ir.dims import differ, difference, fresh, product, quotient, same, simplified, substitute, symbol
+from mari_onnx.ir.dims import (
+    differ,
+    difference,
+    fresh,
+    product,
+    quotient,
+    regrouped,
+    same,
+    simplified,
+    substitute,
+    symbol,
+)
 
 T = symbol("T")
 
@@ -119,3 +130,19 @@ def test_what_is_said_holds_for_all_values(left: dims.Dim, right: dims.Dim, batc
     if ratio is not None and b:
         assert a == b * substitute(ratio, batch, other)
     assert substitute(product([left, right]), batch, other) == a * b
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "groups"),
+    [
+        ((B, 4, 6), (B, 24), [((0,), (0,)), ((1, 2), (1,))]),
+        ((B, 4, 6), (4 * B, 3, 2), [((0, 1), (0,)), ((2,), (1, 2))]),
+        ((B, 1, 6), (B, 6, 1), [((0,), (0,)), ((1, 2), (1, 2))]),
+        ((1, 1), (1,), [((0, 1), (0,))]),
+        ((), (1, 1), [((), (0, 1))]),
+        ((B, symbol("M")), (B, symbol("N")), [((0,), (0,)), ((1,), (1,))]),
+        ((B, 6), (6, B), [((0, 1), (0, 1))]),
+    ],
+)
+def test_regrouped(before: list[dims.Dim], after: list[dims.Dim], groups: list[object]) -> None:
+    assert [(tuple(old), tuple(new)) for old, new in regrouped(before, after)] == groups

@@ -9,7 +9,7 @@ import pytest
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
-from mari_onnx.patterns._picking import TABLE
+from mari_onnx.patterns._picking import OPERATORS
 from tests.patterns import support
 from tests.patterns.support import Outcome, apply, typed
 
@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def test_every_operator_is_tried() -> None:
     others = {*UNARY, *BROADCASTING, *REDUCTIONS}
-    assert CASES.keys() == TABLE.keys() - others
+    assert CASES.keys() == OPERATORS - others
 
 
 @pytest.mark.parametrize("op", CASES)
@@ -127,6 +127,13 @@ def test_the_rows_of_attention_that_are_read() -> None:
     assert entries(outcome, "MatMul") == [1, 1]
     assert entries(outcome, "Softmax") == [1]
     assert entries(outcome, "Transpose") == [6]
+
+
+@pytest.mark.parametrize(("axis", "count"), [(1, 5), (2, 1)])
+def test_a_softmax_of_old(axis: int, count: int) -> None:
+    """Before opset 13 it goes along all axes from its own on."""
+    outcome = picked(f"q = Softmax<axis = {axis}>(x)", opset=11, exact=False)
+    assert entries(outcome, "Softmax") == [count]
 
 
 def test_a_batch_of_products() -> None:
