@@ -15,10 +15,9 @@ import onnx
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
-from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._entries import NUMBER, Entries
 from mari_onnx.patterns._knowledge import Knowledge
-from mari_onnx.patterns._pieces import same_axis
+from mari_onnx.patterns._labels import Labels, labels_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -59,9 +58,9 @@ def gates_above(value: str, axis: int, at: Workspace) -> Iterator[tuple[str, int
         if _is_row_of_truths(value, axis, at):
             found.append((value, axis, size))
         node = at.graph.producer(value)
-        if node is not None and not node.domain:
-            above = [(v, own, depth + 1) for v in node.inputs if v for own in _axes_above(node, v, value, axis, at)]
-            queue += [entry for entry in above if same((at.fact(entry[0]).shape or ())[entry[1]], size)]
+        labels = _labels(node, at)
+        if node is not None and labels is not None:
+            queue += [(node.inputs[i], own, depth + 1) for i, own in (labels.sources(axis) or {}).items()]
     yield from reversed(found)
 
 
@@ -73,30 +72,8 @@ def _is_row_of_truths(value: str, axis: int, at: Workspace) -> bool:
     return candidates != axis and all(same(d, 1) for a, d in enumerate(fact.shape) if a not in (axis, candidates))
 
 
-def _axes_above(node: Node, operand: str, value: str, axis: int, at: Workspace) -> list[int]:
-    """The axis of an operand whose entries go one for one with those along an axis of the result; none or one."""
-    before, after = at.fact(operand).shape, at.fact(value).shape
-    if before is None or after is None:
-        return []
-    own = [a for a in range(len(before)) if goes_to(node, operand, a, at) == axis]
-    return own[:1]
-
-
-def goes_to(node: Node, operand: str, axis: int, at: Workspace) -> int | None:
-    """The axis of the result that goes with an axis of an operand, entry by entry, each with nothing of the others."""
-    before, after = at.fact(operand).shape, at.fact(node.output).shape
-    if before is None or after is None or len(node.outputs) != 1 or node.domain:
-        return None
-    if node.op in (*UNARY, *BROADCASTING) or (node.op == "Expand" and operand == node.inputs[0]):
-        own = axis + len(after) - len(before)
-    elif node.op in VIEWS and operand == node.inputs[0]:
-        found = same_axis(axis, before, after)
-        own = -1 if found is None else found
-    elif node.op == "Transpose":
-        own = order_of(node, len(before)).index(axis)
-    else:
-        return None
-    return own if 0 <= own < len(after) and same(before[axis], after[own]) else None
+def _labels(node: Node | None, at: Workspace) -> Labels | None:
+    return labels_of(node, at) if node is not None and node.op in FOLLOWED else None
 
 
 class TokenAxes:
@@ -121,10 +98,11 @@ class TokenAxes:
 
     def _found(self, value: str, depth: int) -> int | None:
         node = self._at.graph.producer(value)
-        if node is None or depth > MAX_DEPTH or node.op not in FOLLOWED:
+        labels = _labels(node, self._at)
+        if node is None or labels is None or depth > MAX_DEPTH:
             return None
-        own = [(v, self.of(v, depth + 1)) for v in node.inputs if v]
-        axes = {goes_to(node, v, axis, self._at) for v, axis in own if axis is not None}
+        own = [self.of(v, depth + 1) if v else None for v in node.inputs]
+        axes = {labels.target(index, axis) for index, axis in enumerate(own) if axis is not None}
         return axes.pop() if len(axes) == 1 else None
 
 
