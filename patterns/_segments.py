@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
-from mari_onnx.ir.orders import order_of
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import parts_of
-from mari_onnx.patterns._pieces import same_axis
-from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_DEPTH = 60
@@ -56,7 +52,7 @@ def segments_along(value: str, axis: int, at: Workspace) -> tuple[Segment, ...] 
                 runs = [(once, list(members)) for once, members in kinds]
                 found = tuple(Segment(m[0][1], sum(size for _, _, size in m), once) for once, m in runs)
                 return found if len(found) > 1 else None
-        above = _above(node, value, axis, at)
+        above = _above(node, axis, at)
         if above is None:
             return None
         value, axis = above
@@ -77,47 +73,15 @@ def _is_made_once(value: str, axis: int, at: Workspace, seen: dict[tuple[str, in
             return (
                 parts is not None and parts.axis != axis and any(_is_made_once(v, axis, at, seen) for v in parts.values)
             )
-        above = _above(node, value, axis, at)
+        above = _above(node, axis, at)
         if above is None:
             return False
         value, axis = above
     return False
 
 
-def _above(node: Node, value: str, axis: int, at: Workspace) -> tuple[str, int] | None:
-    """The operand, and its axis, that an axis of a value comes from."""
-    rank = at.fact(value).rank or 0
-    if node.op in UNARY or node.op in BROADCASTING or node.op == "Concat":
-        return _varying(node, axis, rank, at)
-    if node.op == "MatMul":
-        if axis < rank - 2:
-            return _varying(node, axis, rank, at)
-        operand = node.inputs[axis - rank + 2]
-        own = axis - rank + (at.fact(operand).rank or 0)
-        return (operand, own) if own >= 0 else None
-    if node.op in ("Softmax", "LayerNormalization"):
-        return node.inputs[0], axis
-    if node.op in ("Split", "Slice"):
-        before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
-        whole = before is not None and after is not None and same(before[axis], after[axis])
-        return (node.inputs[0], axis) if whole else None
-    if node.op == "Gather":
-        first, count = int(node.attrs.get("axis", 0)), at.fact(node.inputs[1]).rank or 0
-        return (node.inputs[1], axis - first) if first <= axis < first + count else None
-    if node.op == "Transpose":
-        return node.inputs[0], order_of(node, rank)[axis]
-    if node.op in VIEWS:
-        before, after = at.fact(node.inputs[0]).shape, at.fact(value).shape
-        inner = None if before is None or after is None else same_axis(axis, after, before)
-        return None if inner is None else (node.inputs[0], inner)
-    return None
-
-
-def _varying(node: Node, axis: int, rank: int, at: Workspace) -> tuple[str, int] | None:
-    """The operand that is broadcast to the result and has different entries for each candidate along the axis."""
-    for value in node.inputs:
-        shape = at.fact(value).shape if value else None
-        own = axis - rank + len(shape or ())
-        if shape is not None and own >= 0 and shape[own] != 1 and not at.is_once(value):
-            return value, own
-    return None
+def _above(node: Node, axis: int, at: Workspace) -> tuple[str, int] | None:
+    """The operand with different entries for each candidate, and its axis, that an axis of the result comes from."""
+    labels = labels_of(node, at)
+    found = labels.sources(axis) if labels is not None else None
+    return next(((node.inputs[i], own) for i, own in (found or {}).items() if not at.is_once(node.inputs[i])), None)
