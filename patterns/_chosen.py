@@ -14,12 +14,11 @@ import numpy as np
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
-from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
-from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._colours import Colours
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import Parts, joined, parts_of
 from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.patterns.views import VIEWS
@@ -31,6 +30,8 @@ Choice = Mapping[int, tuple[int, ...]]
 MAX_DEPTH = 60
 MAX_RUNS = 24
 """A Concat is taken apart for so many runs of entries from one part."""
+APART = frozenset({*UNARY, *BROADCASTING, *REDUCTIONS, "Einsum", "MatMul", "Transpose"})
+"""Operators that make entries of a result of chosen entries of what they read."""
 
 
 class Chosen:
@@ -79,21 +80,10 @@ class Chosen:
     def _looked_through(self, node: Node, value: str, choice: Choice, depth: int) -> str | None:
         if node.op == "Concat":
             return self._of_concat(value, choice, depth)
-        if node.op in UNARY or node.op in BROADCASTING:
-            return self._aligned(node, choice, depth)
-        if node.op in REDUCTIONS:
-            return self._reduced(node, choice, depth)
-        if node.op == "Einsum":
-            return self._einsum(node, choice, depth)
-        if node.op == "MatMul":
-            return self._product(node, choice, depth)
+        if node.op in APART:
+            return self._apart(node, choice, depth)
         if node.op == "Gather":
             return self._gathered(node, choice, depth)
-        if node.op == "Transpose":
-            rank = self._at.fact(value).rank or 0
-            order = order_of(node, rank)
-            inner = self.of(node.inputs[0], {order[axis]: c for axis, c in choice.items()}, depth)
-            return self._at.emit("Transpose", [inner], perm=order)
         if node.op in VIEWS:
             return self._view(node, choice, depth)
         return None
@@ -124,66 +114,14 @@ class Chosen:
         place = {entry: index for index, entry in enumerate(kept)}
         return self._picked(whole, {parts.axis: tuple(place[i] for i in choice[parts.axis])})
 
-    def _aligned(self, node: Node, choice: Choice, depth: int) -> str | None:
-        """Operands that are broadcast together."""
-        rank = self._at.fact(node.output).rank or 0
-        choices = [self._broadcast(v, choice, rank) if v else {} for v in node.inputs]
-        if len(node.outputs) != 1 or any(c is None for c in choices):
+    def _apart(self, node: Node, choice: Choice, depth: int) -> str | None:
+        """What makes each entry of entries of the same numbers."""
+        labels = labels_of(node, self._at)
+        choices = labels.apart(choice) if labels is not None else None
+        if choices is None:
             return None
-        inputs = [self.of(v, c or {}, depth) if v else "" for v, c in zip(node.inputs, choices, strict=True)]
+        inputs = [self.of(v, c, depth) if c else v for v, c in zip(node.inputs, choices, strict=True)]
         return self._at.emit(node.op, inputs, **dict(node.attrs))
-
-    def _broadcast(self, value: str, choice: Choice, rank: int) -> Choice | None:
-        shape = self._at.fact(value).shape
-        if shape is None:
-            return None
-        whole = {}
-        for axis, entries in choice.items():
-            own = axis - (rank - len(shape))
-            if own >= 0 and not isinstance(shape[own], int):
-                return None
-            if own >= 0 and shape[own] != 1:
-                whole[own] = entries
-        return whole
-
-    def _reduced(self, node: Node, choice: Choice, depth: int) -> str | None:
-        rank = self._at.fact(node.inputs[0]).rank or 0
-        given = self._colours.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
-        if given is None or len(given) == 0:
-            return None
-        gone = {int(a) % rank for a in given}
-        left = list(range(rank)) if node.attrs.get("keepdims", 1) else [a for a in range(rank) if a not in gone]
-        inner = {left[axis]: entries for axis, entries in choice.items()}
-        if gone & set(inner):
-            return None
-        return self._at.emit(node.op, [self.of(node.inputs[0], inner, depth), *node.inputs[1:]], **dict(node.attrs))
-
-    def _einsum(self, node: Node, choice: Choice, depth: int) -> str | None:
-        ranks = [self._at.fact(v).rank or 0 for v in node.inputs]
-        found = einsum_terms(str(node.attrs.get("equation", "")), ranks)
-        if found is None or any(len(set(term)) != len(term) for term in (*found[0], found[1])):
-            return None
-        terms, result = found
-        wanted = {result[axis]: entries for axis, entries in choice.items()}
-        inputs = []
-        for term, value in zip(terms, node.inputs, strict=True):
-            shape = self._at.fact(value).shape or ()
-            own = {i: wanted[c] for i, c in enumerate(term) if c in wanted and shape[i] != 1}
-            inputs.append(self.of(value, own, depth))
-        return self._at.emit("Einsum", inputs, **dict(node.attrs))
-
-    def _product(self, node: Node, choice: Choice, depth: int) -> str | None:
-        rank = self._at.fact(node.output).rank or 0
-        if any((self._at.fact(v).rank or 0) < 2 for v in node.inputs):
-            return None
-        shared = {axis: entries for axis, entries in choice.items() if axis < rank - 2}
-        inputs = []
-        for value, own in zip(node.inputs, (rank - 2, rank - 1), strict=True):
-            chosen = self._broadcast(value, {**shared, **({own: choice[own]} if own in choice else {})}, rank)
-            if chosen is None:
-                return None
-            inputs.append(self.of(value, chosen, depth))
-        return self._at.emit("MatMul", inputs)
 
     def _gathered(self, node: Node, choice: Choice, depth: int) -> str | None:
         """Chosen entries of chosen entries."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import regrouped, same
+from mari_onnx.ir.dims import Dim, regrouped, same
 from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._cuts import open_cuts_of
-from mari_onnx.patterns._equations import agree, plain_terms
+from mari_onnx.patterns._equations import spelled_terms
 from mari_onnx.patterns._floats import EXTREMES, FLOATS
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
@@ -20,6 +21,8 @@ from mari_onnx.rewrite.workspace import Workspace
 Label = int | None
 """Axes of one number go together; the order of entries along an axis without one matters."""
 Row = tuple[Label, ...]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,17 @@ class Labels:
         label = self.outputs[0][axis]
         return None if label is None else {i: row.index(label) for i, row in enumerate(self.inputs) if label in row}
 
+    def apart(self, wanted: Mapping[int, T]) -> list[dict[int, T]] | None:
+        """What is wanted along axes of the first output, for the axes of each input; ``None`` where that takes all."""
+        found: list[dict[int, T]] = [{} for _ in self.inputs]
+        for axis, piece in wanted.items():
+            sources = self.sources(axis)
+            if sources is None or self.outputs[0][axis] in self.mixed:
+                return None
+            for index, own in sources.items():
+                found[index][own] = piece
+        return found
+
     def target(self, index: int, axis: int) -> int | None:
         """The axis of the first output that goes with one of an input."""
         label = self.inputs[index][axis]
@@ -68,10 +82,14 @@ Finder = Callable[[Node, Sequence[Shape], Sequence[Shape], Workspace], Labels | 
 
 
 def _aligned(shape: Shape, after: Shape) -> Row:
-    """Axes of a broadcast operand, by the axes of the result; ``~axis`` if its size may be that of the result, or 1."""
+    """Axes of a broadcast operand, by the axes of the result."""
     shift = len(after) - len(shape)
-    pairs = enumerate(shape, shift)
-    return tuple(axis if same(d, after[axis]) else None if same(d, 1) else ~axis for axis, d in pairs)
+    return tuple(_label(axis, size, after[axis]) for axis, size in enumerate(shape, shift))
+
+
+def _label(own: int, size: Dim, whole: Dim) -> Label:
+    """Its own, unless it is repeated along it; ``~own`` if that is not clear, as an open size may be 1."""
+    return own if same(size, whole) else None if same(size, 1) else ~own
 
 
 def _clear(found: Labels) -> Labels:
@@ -195,11 +213,14 @@ def _gather(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: W
 
 
 def _einsum(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
-    equation = plain_terms(node)
-    if equation is None or not agree(node.inputs, equation[0], at):
+    equation = spelled_terms(node, at)
+    if equation is None or any(len(set(term)) < len(term) for term in (*equation[0], equation[1])):
         return None
-    terms, result = equation
-    return Labels(tuple(tuple(map(ord, term)) for term in terms), (tuple(map(ord, result)),))
+    terms, shapes = (*equation[0], equation[1]), (*inputs, *outputs)
+    spelled = [list(zip(term, shape, strict=True)) for term, shape in zip(terms, shapes, strict=True)]
+    sizes = {letter: d for row in spelled for letter, d in row if not same(d, 1)}
+    *rows, result = (tuple(_label(ord(c), d, sizes.get(c, 1)) for c, d in row) for row in spelled)
+    return Labels(tuple(rows), (result,))
 
 
 TABLE: Mapping[str, Finder] = {

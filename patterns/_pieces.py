@@ -17,10 +17,10 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
-from mari_onnx.ir.orders import order_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import cut, joined, parts_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
@@ -30,6 +30,9 @@ Box = Mapping[int, tuple[int, int]]
 
 MAX_DEPTH = 60
 """What lies further up is cut as it is."""
+
+APART = frozenset({*UNARY, *BROADCASTING, "MatMul", "Transpose"})
+"""Operators that make entries of a result of pieces of what they read."""
 
 SUMS = frozenset({"ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 """Reductions that zeros change nothing of."""
@@ -75,19 +78,12 @@ class Pieces:
     def _looked_through(self, node: Node, value: str, box: Box, depth: int) -> str | None:
         if node.op == "Concat":
             return self._of_concat(value, box, depth)
-        if node.op in UNARY or node.op in BROADCASTING:
-            return self._elementwise(node, box, depth)
-        if node.op == "MatMul":
-            return self._product(node, box, depth)
+        if node.op in APART:
+            return self._apart(node, box, depth)
         if node.op in ("Softmax", "LayerNormalization"):
             return self._along_last(node, box, depth)
         if node.op in SUMS or node.op == "ReduceMax":
             return self._reduced(node, box, depth)
-        if node.op == "Transpose":
-            rank = self._at.fact(value).rank or 0
-            order = order_of(node, rank)
-            inner = self.of(node.inputs[0], {order[axis]: piece for axis, piece in box.items()}, depth)
-            return self._at.emit("Transpose", [inner], perm=order)
         if node.op in VIEWS:
             return self._view(node, box, depth)
         if node.op in ("Slice", "Split"):
@@ -117,38 +113,14 @@ class Pieces:
                 pieces.append(self.of(part, {**box, parts.axis: (start - offset, end - start)}, depth))
         return joined(pieces, parts.axis, self._at)
 
-    def _elementwise(self, node: Node, box: Box, depth: int) -> str | None:
-        rank = self._at.fact(node.output).rank
-        boxes = [self._broadcast(v, box, rank) if v else {} for v in node.inputs]
-        if len(node.outputs) != 1 or any(b is None for b in boxes):
+    def _apart(self, node: Node, box: Box, depth: int) -> str | None:
+        """What makes each entry of one entry of each operand, or of a row and a column."""
+        labels = labels_of(node, self._at)
+        boxes = labels.apart(box) if labels is not None else None
+        if boxes is None:
             return None
-        inputs = [self.of(v, b or {}, depth) if v else "" for v, b in zip(node.inputs, boxes, strict=True)]
+        inputs = [self.of(v, b, depth) if b else v for v, b in zip(node.inputs, boxes, strict=True)]
         return self._at.emit(node.op, inputs, **dict(node.attrs))
-
-    def _broadcast(self, value: str, box: Box, rank: int | None) -> Box | None:
-        """The box in an operand that is broadcast to the rank of the result."""
-        shape, whole = self._at.fact(value).shape, {}
-        if shape is None or rank is None:
-            return None
-        for axis, piece in box.items():
-            own = axis - (rank - len(shape))
-            if own >= 0 and not isinstance(shape[own], int):
-                return None
-            if own >= 0 and shape[own] != 1:
-                whole[own] = piece
-        return whole
-
-    def _product(self, node: Node, box: Box, depth: int) -> str | None:
-        rank = self._at.fact(node.output).rank or 0
-        if any((self._at.fact(v).rank or 0) < 2 for v in node.inputs):
-            return None
-        # Rows are those of the left operand, columns those of the right one.
-        shared = {axis: piece for axis, piece in box.items() if axis < rank - 2}
-        own = [{axis: box[axis]} if axis in box else {} for axis in (rank - 2, rank - 1)]
-        boxes = [self._broadcast(v, {**shared, **o}, rank) for v, o in zip(node.inputs, own, strict=True)]
-        if any(b is None for b in boxes):
-            return None
-        return self._at.emit("MatMul", [self.of(v, b or {}, depth) for v, b in zip(node.inputs, boxes, strict=True)])
 
     def _along_last(self, node: Node, box: Box, depth: int) -> str | None:
         """Rows as they are; columns of a Softmax where it is 0 in all others."""

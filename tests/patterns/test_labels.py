@@ -60,6 +60,13 @@ CASES: dict[str, tuple[str, str, int, dict[str, Array]]] = {
         {"w": np.arange(12, dtype=np.float32).reshape(6, 2)},
     ),
     "Einsum": ('Einsum<equation = "bij,jk->kbi">(item, b)', f"{ITEM}, float[6,3] b", 17, {}),
+    "Einsum with an ellipsis": (
+        'Einsum<equation = "...ij,...jk->...k">(item, items)',
+        f"{ITEM}, float[B,6,3] items",
+        17,
+        {},
+    ),
+    "Einsum of ones": ('Einsum<equation = "bij,bij->bi">(item, items)', f"{ITEM}, float[B,1,6] items", 17, {}),
     "TopK": ("TopK<axis = 1>(item, s)", ITEM, 17, {"s": ints(2)}),
 }
 OUTPUTS = {"Split": "float[] x, float[] z", "TopK": "float[] x, int64[] z"}
