@@ -16,11 +16,10 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
+from mari_onnx.ir.dims import product, regrouped, same
 from mari_onnx.patterns._colours import Colours
 from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import Parts, joined, parts_of
-from mari_onnx.patterns._pieces import same_axis
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -162,18 +161,14 @@ def _source(axis: int, after: Shape, before: Shape) -> tuple[int, int, tuple[int
     Returns:
         That axis, and the first and the sizes of the axes that it has been cut into.
     """
-    own = same_axis(axis, after, before)
-    if own is not None:
-        return own, axis, (0,)
-    for own, size in enumerate(before):
-        for first in range(axis + 1):
-            for last in range(axis + 1, len(after) + 1):
-                sizes = after[first:last]
-                if not all(isinstance(s, int) for s in sizes) or not same(product(sizes), size):
-                    continue
-                if same(product(after[:first]), product(before[:own])):
-                    return own, first, tuple(sizes)
-    return None
+    old, new = next(group for group in regrouped(before, after) if axis in group[1])
+    own = [a for a in old if not same(before[a], 1)]
+    sizes = tuple(after[a] for a in new)
+    if len(own) != 1 or not same(product(sizes), before[own[0]]):
+        return None
+    if same(after[axis], before[own[0]]):
+        return own[0], axis, (0,)
+    return (own[0], new.start, sizes) if all(isinstance(s, int) for s in sizes) else None
 
 
 def _is_all(entries: Sequence[int], size: object) -> bool:

@@ -15,9 +15,10 @@ import onnx
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._axes import Labels
 from mari_onnx.patterns._entries import NUMBER, Entries
 from mari_onnx.patterns._knowledge import Knowledge
-from mari_onnx.patterns._labels import Labels, labels_of
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 

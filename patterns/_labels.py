@@ -1,10 +1,9 @@
-"""Where axes go: those of a node's inputs and outputs that belong together bear one label, as letters of an Einsum."""
+"""What is told of operators, once for all that asks: which of their axes go together, and along which they mix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
@@ -12,57 +11,12 @@ from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, regrouped, same
 from mari_onnx.ir.orders import order_of
+from mari_onnx.patterns._axes import Label, Labels, Row
 from mari_onnx.patterns._cuts import open_cuts_of
 from mari_onnx.patterns._equations import spelled_terms
 from mari_onnx.patterns._floats import EXTREMES, FLOATS
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
-
-Label = int | None
-"""Axes of one number go together; the order of entries along an axis without one matters."""
-Row = tuple[Label, ...]
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """The labels of the axes of all inputs and outputs of a node.
-
-    Entries may be put in another order along all axes of a label: results are the same in that order. Along a label
-    that only inputs have is summed over; along one that an input lacks it is repeated.
-
-    Attributes:
-        inputs: Those of each input.
-        outputs: Those of each output.
-        mixed: Labels along which an entry of a result is made of others, too. Along all others it is made of nothing
-            but the same entry of the inputs that have them.
-    """
-
-    inputs: tuple[Row, ...]
-    outputs: tuple[Row, ...]
-    mixed: frozenset[int] = frozenset()
-
-    def sources(self, axis: int) -> dict[int, int] | None:
-        """The axes that go with one of the first output, by input; ``None`` where the order along it matters."""
-        label = self.outputs[0][axis]
-        return None if label is None else {i: row.index(label) for i, row in enumerate(self.inputs) if label in row}
-
-    def apart(self, wanted: Mapping[int, T]) -> list[dict[int, T]] | None:
-        """What is wanted along axes of the first output, for the axes of each input; ``None`` where that takes all."""
-        found: list[dict[int, T]] = [{} for _ in self.inputs]
-        for axis, piece in wanted.items():
-            sources = self.sources(axis)
-            if sources is None or self.outputs[0][axis] in self.mixed:
-                return None
-            for index, own in sources.items():
-                found[index][own] = piece
-        return found
-
-    def target(self, index: int, axis: int) -> int | None:
-        """The axis of the first output that goes with one of an input."""
-        label = self.inputs[index][axis]
-        return self.outputs[0].index(label) if label is not None and label in self.outputs[0] else None
 
 
 def labels_of(node: Node, at: Workspace) -> Labels | None:

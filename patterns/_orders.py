@@ -10,7 +10,8 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
-from mari_onnx.patterns._labels import Label, Row, labels_of
+from mari_onnx.patterns._axes import Label, Row
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
@@ -31,7 +29,7 @@ Box = Mapping[int, tuple[int, int]]
 MAX_DEPTH = 60
 """What lies further up is cut as it is."""
 
-APART = frozenset({*UNARY, *BROADCASTING, "MatMul", "Transpose"})
+APART = frozenset({*UNARY, *BROADCASTING, *VIEWS, "MatMul", "Transpose", "Slice", "Split"})
 """Operators that make entries of a result of pieces of what they read."""
 
 SUMS = frozenset({"ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
@@ -78,16 +76,14 @@ class Pieces:
     def _looked_through(self, node: Node, value: str, box: Box, depth: int) -> str | None:
         if node.op == "Concat":
             return self._of_concat(value, box, depth)
+        if node.op == "Slice" and (made := self._of_slice(node, box, depth)) is not None:
+            return made
         if node.op in APART:
-            return self._apart(node, box, depth)
+            return self._apart(node, value, box, depth)
         if node.op in ("Softmax", "LayerNormalization"):
             return self._along_last(node, box, depth)
         if node.op in SUMS or node.op == "ReduceMax":
             return self._reduced(node, box, depth)
-        if node.op in VIEWS:
-            return self._view(node, box, depth)
-        if node.op in ("Slice", "Split"):
-            return self._of_columns(node, value, box, depth)
         return self._lookup(node, box, depth) if node.op == "Gather" else None
 
     def _lookup(self, node: Node, box: Box, depth: int) -> str | None:
@@ -113,14 +109,17 @@ class Pieces:
                 pieces.append(self.of(part, {**box, parts.axis: (start - offset, end - start)}, depth))
         return joined(pieces, parts.axis, self._at)
 
-    def _apart(self, node: Node, box: Box, depth: int) -> str | None:
+    def _apart(self, node: Node, value: str, box: Box, depth: int) -> str | None:
         """What makes each entry of one entry of each operand, or of a row and a column."""
-        labels = labels_of(node, self._at)
+        at, labels, shape = self._at, labels_of(node, self._at), self._at.fact(value).shape
         boxes = labels.apart(box) if labels is not None else None
-        if boxes is None:
+        if boxes is None or shape is None:
             return None
         inputs = [self.of(v, b, depth) if b else v for v, b in zip(node.inputs, boxes, strict=True)]
-        return self._at.emit(node.op, inputs, **dict(node.attrs))
+        if node.op in VIEWS:
+            return at.reshape(inputs[0], [box[axis][1] if axis in box else d for axis, d in enumerate(shape)])
+        made = at.emit_many(node.op, inputs, len(node.outputs), **dict(node.attrs))
+        return made[node.outputs.index(value)]
 
     def _along_last(self, node: Node, box: Box, depth: int) -> str | None:
         """Rows as they are; columns of a Softmax where it is 0 in all others."""
@@ -173,39 +172,11 @@ class Pieces:
         needed[start : start + size] = True
         return _runs(needed)
 
-    def _view(self, node: Node, box: Box, depth: int) -> str | None:
-        before, after = self._at.fact(node.inputs[0]).shape, self._at.fact(node.output).shape
-        if before is None or after is None:
-            return None
-        inner: dict[int, tuple[int, int]] = {}
-        shape = list(after)
-        for axis, piece in box.items():
-            own = same_axis(axis, after, before)
-            if own is None:
-                return None
-            inner[own] = piece
-            shape[axis] = piece[1]
-        return self._at.reshape(self.of(node.inputs[0], inner, depth), shape)
-
-    def _of_columns(self, node: Node, value: str, box: Box, depth: int) -> str | None:
-        """A Slice or Split: of other axes than those of the box, or a Slice of columns next to one another."""
-        rank = self._at.fact(value).rank or 0
-        if node.op == "Slice" and (whole := self._of_slice(node, box, rank, depth)) is not None:
-            return whole
-        if node.op == "Split":
-            axes: Sequence[int] | None = (int(node.attrs.get("axis", 0)),)
-        else:
-            axes = self._at.integers(node.inputs[3]) if node.has_input(3) else None
-        if axes is None or {a % rank for a in axes} & set(box):
-            return None
-        inner = self.of(node.inputs[0], box, depth)
-        made = self._at.emit_many(node.op, [inner, *node.inputs[1:]], len(node.outputs), **dict(node.attrs))
-        return made[node.outputs.index(value)]
-
-    def _of_slice(self, node: Node, box: Box, rank: int, depth: int) -> str | None:
+    def _of_slice(self, node: Node, box: Box, depth: int) -> str | None:
         """A piece along the one axis of a Slice is a piece of what it cuts."""
-        cuts, shape = cuts_of(node, rank, self._at), self._at.fact(node.inputs[0]).shape
-        if cuts is None or shape is None or len(cuts) != 1:
+        shape = self._at.fact(node.inputs[0]).shape or ()
+        cuts = cuts_of(node, len(shape), self._at)
+        if cuts is None or len(cuts) != 1:
             return None
         ((axis, (first, last, step)),) = cuts.items()
         if axis not in box or not isinstance(shape[axis], int):
@@ -228,15 +199,6 @@ def _in_rows(entries: np.ndarray, box: Box) -> np.ndarray:
         if axis != entries.ndim - 1 and entries.shape[axis] > 1:
             entries = entries.take(range(start, start + size), axis)
     return entries
-
-
-def same_axis(axis: int, after: Shape, before: Shape) -> int | None:
-    """The axis of another layout of the same entries in memory that has the same entries, one for one."""
-    left = product(after[:axis])
-    for own, size in enumerate(before):
-        if same(size, after[axis]) and same(product(before[:own]), left):
-            return own
-    return None
 
 
 def neighbours(chosen: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:

@@ -9,7 +9,8 @@ import pytest
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
-from mari_onnx.patterns._labels import TABLE, Row, labels_of
+from mari_onnx.patterns._axes import Row
+from mari_onnx.patterns._labels import TABLE, labels_of
 from tests.patterns.support import Array, Feeds, assert_same, at_work, model_of, numbers, session, sides_of
 
 B = 4
