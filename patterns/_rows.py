@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import turned
 from mari_onnx.patterns.einsum_matmul import is_product
 from mari_onnx.rewrite.workspace import Workspace
@@ -18,12 +18,24 @@ from mari_onnx.rewrite.workspace import Workspace
 REPEATS = ("Expand", "Tile")
 LEAVES = ("Reshape", *REPEATS)
 """What rows come of, laid end to end."""
+PRODUCTS = ("MatMul", "Gemm", "Einsum")
+SOFTMAX = ("Softmax", "LogSoftmax")
+NORMS = (*SOFTMAX, "LayerNormalization")
+OPERATORS = {*UNARY, *BROADCASTING, *REDUCTIONS, *PRODUCTS, *NORMS, "Gather", "Concat", "Transpose"} - {
+    "Identity",
+    "PRelu",
+}
+"""Operators that may work row by row."""
 
 
 def rows_of(node: Node, at: Workspace) -> list[str] | None:
     """The inputs of a node that must have rows, ``None`` where the node does not work row by row."""
-    operands = OPERANDS.get(node.op)
-    return operands(node, at) if operands is not None else None
+    labels = labels_of(node, at) if node.op in OPERATORS and at.fact(node.output).rank else None
+    places = labels.apart({0: 0}) if labels is not None else None
+    if places is None or any(own not in ({}, {0: 0}) for own in places):
+        return None
+    rows = [v for v, own in zip(node.inputs, places, strict=True) if own]
+    return rows if _takes_more_axes(node, rows, at) else None
 
 
 def apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> str:
@@ -70,84 +82,22 @@ def _reduced(node: Node, value: str, at: Workspace) -> str:
     return at.emit(node.op, [value], **{**node.attrs, "axes": axes})
 
 
-Operands = Callable[[Node, Workspace], "list[str] | None"]
-"""As :func:`rows_of`, for one kind of operator."""
+def _takes_more_axes(node: Node, rows: Sequence[str], at: Workspace) -> bool:
+    """Whether the node can be written with more axes in front of its rows."""
+    if node.op in PRODUCTS:
+        # Rows times a weight, or matrix by matrix.
+        batched = node.op == "MatMul" and any((at.fact(v).rank or 0) > 2 for v in node.inputs)
+        return batched or (rows == [node.inputs[0]] and at.is_weight(node.inputs[1]) and _is_plain(node, at))
+    if node.op in NORMS:
+        # A positive axis would mean another one once there are more axes in front.
+        default = 1 if node.op in SOFTMAX and at.opset < 13 else -1
+        return int(node.attrs.get("axis", default)) == -1 and (node.op not in SOFTMAX or at.opset >= 13)
+    if node.op == "Gather":
+        return at.is_weight(node.inputs[0]) and not node.attrs.get("axis", 0)
+    return node.op != "Transpose" or "perm" in node.attrs
 
 
-def _elementwise(node: Node, at: Workspace) -> list[str] | None:
-    rank = at.fact(node.output).rank
-    if rank is None:
-        return None
-    rows = []
-    for value in node.inputs:
-        shape = at.fact(value).shape if value else ()
-        if shape is None:
-            return None
-        if len(shape) == rank and not same(shape[0], 1):
-            rows.append(value)
-    return rows
-
-
-def _lookup(node: Node, at: Workspace) -> list[str] | None:
-    return [node.inputs[1]] if at.is_weight(node.inputs[0]) and not node.attrs.get("axis", 0) else None
-
-
-def _join(node: Node, at: Workspace) -> list[str] | None:
-    rank = at.fact(node.output).rank
-    return list(node.inputs) if rank and int(node.attrs["axis"]) % rank != 0 else None
-
-
-def _matmul(node: Node, at: Workspace) -> list[str] | None:
-    """Rows times a weight, or matrix by matrix: one whose leading axis is 1, or that has none, is the same for all."""
-    ranks = [at.fact(v).rank or 0 for v in node.inputs]
-    if min(ranks) >= 2 < max(ranks):
-        return _elementwise(node, at)
-    return [node.inputs[0]] if ranks == [2, 2] and at.is_weight(node.inputs[1]) else None
-
-
-def _transpose(node: Node, at: Workspace) -> list[str] | None:
-    order = node.attrs.get("perm", ())
-    return [node.inputs[0]] if len(order) and int(order[0]) == 0 else None
-
-
-def _gemm(node: Node, at: Workspace) -> list[str] | None:
-    plain = node.attrs.get("alpha", 1.0) == 1.0 == node.attrs.get("beta", 1.0) and not node.attrs.get("transA", 0)
-    if not plain or not at.is_weight(node.inputs[1]):
-        return None
-    if node.has_input(2):
-        shape = at.fact(node.inputs[2]).shape
-        if shape is None or (len(shape) == 2 and not same(shape[0], 1)):
-            return None
-    return [node.inputs[0]]
-
-
-def _einsum(node: Node, at: Workspace) -> list[str] | None:
-    ranks = [at.fact(v).rank for v in node.inputs]
-    return [node.inputs[0]] if ranks == [2, 2] and is_product(node, at) else None
-
-
-def _reduction(node: Node, at: Workspace) -> list[str] | None:
-    rank, axes = at.fact(node.inputs[0]).rank, at.axes(node)
-    return [node.inputs[0]] if rank and axes and all(int(a) % rank for a in axes) else None
-
-
-def _along_last(node: Node, at: Workspace) -> list[str] | None:
-    rank = at.fact(node.output).rank or 0
-    default = 1 if node.op.endswith("oftmax") and at.opset < 13 else -1
-    # A positive axis would mean another one once there are more axes in front.
-    last = int(node.attrs.get("axis", default)) == -1
-    return [node.inputs[0]] if last and rank > 1 and (at.opset >= 13 or not node.op.endswith("oftmax")) else None
-
-
-OPERANDS: dict[str, Operands] = {
-    **dict.fromkeys(set(UNARY) - {"Identity"}, _elementwise),
-    **dict.fromkeys(set(BROADCASTING) - {"PRelu"}, _elementwise),
-    "Gather": _lookup,
-    "Concat": _join,
-    "MatMul": _matmul,
-    "Transpose": _transpose,
-    "Gemm": _gemm,
-    "Einsum": _einsum,
-    **dict.fromkeys(REDUCTIONS, _reduction),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization"), _along_last),
-}
+def _is_plain(node: Node, at: Workspace) -> bool:
+    if node.op == "Einsum":
+        return [at.fact(v).rank for v in node.inputs] == [2, 2] and is_product(node, at)
+    return bool(node.attrs.get("alpha", 1.0) == 1.0 == node.attrs.get("beta", 1.0))
