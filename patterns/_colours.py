@@ -15,7 +15,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
-from mari_onnx.ir.orders import order_of
+from mari_onnx.ir.orders import axis_of, order_of
 from mari_onnx.patterns._entries import MAX_ENTRIES
 from mari_onnx.patterns._upstream import Upstream
 from mari_onnx.rewrite.memory import kept
@@ -169,8 +169,7 @@ def _reduction(node: Node, inputs: Sequence[Mask], value: str, colours: Colours)
 
 
 def _along_last(node: Node, inputs: Sequence[Mask], value: str, colours: Colours) -> Mask | None:
-    default = 1 if node.op == "Softmax" and colours.opset < 13 else -1
-    if int(node.attrs.get("axis", default)) % inputs[0].ndim != inputs[0].ndim - 1:
+    if axis_of(node, inputs[0].ndim, colours.opset) != inputs[0].ndim - 1:
         return None
     return np.asarray(inputs[0].all(axis=-1, keepdims=True))
 

@@ -15,6 +15,7 @@ import numpy as np
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
@@ -124,8 +125,7 @@ class Pieces:
     def _along_last(self, node: Node, box: Box, depth: int) -> str | None:
         """Rows as they are; columns of a Softmax where it is 0 in all others."""
         at, rank = self._at, self._at.fact(node.output).rank or 0
-        default = 1 if node.op == "Softmax" and at.opset < 13 else -1
-        if int(node.attrs.get("axis", default)) % rank != rank - 1 or len(node.outputs) != 1:
+        if axis_of(node, rank, at.opset) != rank - 1 or len(node.outputs) != 1:
             return None
         parameters = [at.fact(v).rank for v in node.inputs[1:] if v]
         if any(r is None or r > 1 for r in parameters):

@@ -11,7 +11,7 @@ import onnx
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import regrouped, same
-from mari_onnx.ir.orders import order_of
+from mari_onnx.ir.orders import axis_of, order_of
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._entries import (
     FUNCTIONS,
@@ -268,7 +268,7 @@ def _softmax(node: Node, inputs: Sequence[Entries], at: Workspace) -> Entries | 
     Next to minus infinity any number will do, and where there is none all of the row is undefined before and after.
     """
     rank, x = _rank(node, at), inputs[0]
-    if int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % rank != rank - 1:
+    if axis_of(node, rank, at.opset) != rank - 1:
         return None
     numbers = x.state == NUMBER
     absent = numbers & (x.number == -np.inf)

@@ -10,6 +10,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import SOFTMAX
 from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import turned
 from mari_onnx.patterns.einsum_matmul import is_product
@@ -19,8 +20,7 @@ REPEATS = ("Expand", "Tile")
 LEAVES = ("Reshape", *REPEATS)
 """What rows come of, laid end to end."""
 PRODUCTS = ("MatMul", "Gemm", "Einsum")
-SOFTMAX = ("Softmax", "LogSoftmax")
-NORMS = (*SOFTMAX, "LayerNormalization")
+NORMS = ("Softmax", "LogSoftmax", "LayerNormalization")
 OPERATORS = {*UNARY, *BROADCASTING, *REDUCTIONS, *PRODUCTS, *NORMS, "Gather", "Concat", "Transpose"} - {
     "Identity",
     "PRelu",
@@ -90,8 +90,7 @@ def _takes_more_axes(node: Node, rows: Sequence[str], at: Workspace) -> bool:
         return batched or (rows == [node.inputs[0]] and at.is_weight(node.inputs[1]) and _is_plain(node, at))
     if node.op in NORMS:
         # A positive axis would mean another one once there are more axes in front.
-        default = 1 if node.op in SOFTMAX and at.opset < 13 else -1
-        return int(node.attrs.get("axis", default)) == -1 and (node.op not in SOFTMAX or at.opset >= 13)
+        return int(node.attrs.get("axis", -1)) == -1 and (at.opset >= 13 or node.op not in SOFTMAX)
     if node.op == "Gather":
         return at.is_weight(node.inputs[0]) and not node.attrs.get("axis", 0)
     return node.op != "Transpose" or "perm" in node.attrs

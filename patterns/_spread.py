@@ -15,7 +15,7 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
-from mari_onnx.ir.orders import order_of
+from mari_onnx.ir.orders import axis_of, order_of
 from mari_onnx.patterns._along import EVERYWHERE, Differences, Places, along
 from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._positive import is_not_below_zero, is_positive, is_whole_power
@@ -108,10 +108,10 @@ def _but(gone: int, shift: int, axis: int) -> int | None:
 
 def _normalised(node: Node, output: str, given: Differences) -> Places | None:
     """What looks at the last axis alone."""
-    shape, axis = given.shape(output), int(node.attrs.get("axis", -1))
-    if shape is None or axis not in (-1, len(shape) - 1) or not given.only_first(node) or output != node.output:
+    shape = given.shape(output)
+    if not shape or axis_of(node, len(shape), given.at.opset) != len(shape) - 1:
         return EVERYWHERE
-    if node.op in ("Softmax", "LogSoftmax") and given.at.opset < 13 and "axis" not in node.attrs:
+    if not given.only_first(node) or output != node.output:
         return EVERYWHERE
     return given.rows(node.inputs[0], shape[-1], shape[-1])
 

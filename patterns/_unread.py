@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._along import EVERYWHERE, Along, Differences, Places, along
 from mari_onnx.patterns._entries import NUMBER, Entries, mask_of
 from mari_onnx.patterns._gates import Gate, Supposed, TokenAxes
@@ -86,7 +87,7 @@ class Unread:
             or not isinstance(shape[-2], int)
         ):
             return None
-        if int(softmax.attrs.get("axis", -1 if at.opset >= 13 else 1)) % rank != rank - 1:
+        if axis_of(softmax, rank, at.opset) != rank - 1:
             return None
         mask, table = mask_of(at.fact(scores).dtype), (shape[-2], self.gate.size)
         plain, dead, alive = (_as_table(k.of(scores), table) for k in (self._known, self.dead, self.alive))

@@ -18,8 +18,9 @@ from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.ir.orders import SOFTMAX, axis_of
 from mari_onnx.patterns._repeats import fits, source_of
-from mari_onnx.patterns.concat_rowwise import NORMALISING, SOFTMAX
+from mari_onnx.patterns.concat_rowwise import NORMALISING
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -66,9 +67,7 @@ class LateRepeat(Rule[Narrow]):
 
 def _first_axis_looked_along(node: Node, rank: int, at: Workspace) -> int:
     """The axis from which on the entries of a row count for one another; the rank where none do."""
-    if node.op in SOFTMAX:
-        return int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % rank
-    return int(node.attrs.get("axis", -1)) % rank if node.op in NORMALISING else rank
+    return axis_of(node, rank, at.opset) if node.op in (*SOFTMAX, *NORMALISING) else rank
 
 
 def _before(value: str, along: int, at: Workspace) -> str:

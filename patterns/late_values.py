@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._projected import Projected, are_few, projected, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -48,5 +49,4 @@ def _sums_to_one(value: str, at: Workspace) -> bool:
     node, shape = at.graph.producer(value), at.fact(value).shape or (0,)
     if node is None or node.op != "Softmax" or node.domain or not isinstance(shape[-1], int) or shape[-1] < 1:
         return False
-    axis = int(node.attrs.get("axis", -1 if at.opset >= 13 else 1))
-    return axis % len(shape) == len(shape) - 1
+    return axis_of(node, len(shape), at.opset) == len(shape) - 1

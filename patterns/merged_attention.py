@@ -21,6 +21,7 @@ import onnx
 
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import joined, one_row
@@ -64,7 +65,7 @@ class MergedAttention(Rule[Attention]):
             return None
         if shape is None or len(shape) < 3 or not isinstance(shape[-2], int) or at.fact(weights).dtype not in FLOATS:
             return None
-        if int(softmax.attrs.get("axis", -1 if at.opset >= 13 else 1)) % len(shape) != len(shape) - 1:
+        if axis_of(softmax, len(shape), at.opset) != len(shape) - 1:
             return None
         scores = softmax.inputs[0]
         columns = segments_along(values, rank - 2, at) or segments_along(scores, len(shape) - 1, at)
