@@ -10,13 +10,15 @@ from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, regrouped, same
-from mari_onnx.ir.orders import order_of
+from mari_onnx.ir.orders import SOFTMAX, axis_of, order_of
 from mari_onnx.patterns._axes import Label, Labels, Row
 from mari_onnx.patterns._cuts import open_cuts_of
 from mari_onnx.patterns._equations import spelled_terms
 from mari_onnx.patterns._floats import EXTREMES, FLOATS
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
+
+FINDING = ("ArgMax", "ArgMin")
 
 
 def labels_of(node: Node, at: Workspace) -> Labels | None:
@@ -76,9 +78,12 @@ def _normalised(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], a
     rank = len(outputs[0])
     if not rank:
         return None
-    softmax = node.op in ("Softmax", "LogSoftmax")
-    first = int(node.attrs.get("axis", 1 if softmax and at.opset < 13 else -1)) % rank
-    along = range(first, first + 1 if softmax and at.opset >= 13 else rank)
+    first = axis_of(node, rank, at.opset)
+    along = range(first, first + 1 if node.op in SOFTMAX and at.opset >= 13 else rank)
+    if node.op == "Hardmax":
+        # Of equal entries it takes the first.
+        row = _but(along, inputs[0])
+        return Labels((row,), (row,))
     return replace(_broadcasting(node, inputs, outputs, at), mixed=frozenset(along))
 
 
@@ -108,11 +113,11 @@ def _gemm(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Wor
 
 def _reduction(node: Node, inputs: Sequence[Shape], outputs: Sequence[Shape], at: Workspace) -> Labels | None:
     rank = len(inputs[0])
-    axes = at.axes(node)
+    axes = (int(node.attrs.get("axis", 0)),) if node.op in FINDING else at.axes(node)
     if not axes:
         return None
     gone = {int(a) % rank for a in axes}
-    ordered = node.op in EXTREMES and at.fact(node.output).dtype in FLOATS
+    ordered = node.op in FINDING or (node.op in EXTREMES and at.fact(node.output).dtype in FLOATS)
     before = tuple(None if ordered and a in gone else a for a in range(rank))
     kept = node.attrs.get("keepdims", 1)
     after = tuple(None if a in gone else a for a in range(rank) if kept or a not in gone)
@@ -181,11 +186,11 @@ TABLE: Mapping[str, Finder] = {
     **dict.fromkeys(UNARY, _leading),
     **dict.fromkeys(("Expand", "Tile"), _leading),
     **dict.fromkeys(BROADCASTING, _broadcasting),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"), _normalised),
+    **dict.fromkeys((*SOFTMAX, "LayerNormalization", "RMSNormalization"), _normalised),
     "BatchNormalization": _batch_normalization,
     "MatMul": _matmul,
     "Gemm": _gemm,
-    **dict.fromkeys(REDUCTIONS, _reduction),
+    **dict.fromkeys((*REDUCTIONS, *FINDING), _reduction),
     "Transpose": _transpose,
     **dict.fromkeys(VIEWS, _view),
     **dict.fromkeys(("Concat", "Split", "TopK"), _beside),

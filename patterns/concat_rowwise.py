@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
+from mari_onnx.ir.orders import SOFTMAX
+from mari_onnx.patterns._labels import FINDING, labels_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, runs_of
 from mari_onnx.quantized import SINGLE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
-SOFTMAX = ("Softmax", "LogSoftmax", "Hardmax")
 NORMALISING = ("LayerNormalization", "RMSNormalization")
-FINDING = ("ArgMax", "ArgMin")
 SEVERAL = ("Split", "TopK")
 """Operators with more than one result."""
 
@@ -60,35 +60,19 @@ class ConcatRowwise(Rule[Rows]):
 
 def _joined_axis(node: Node, parts: Parts, at: Workspace) -> int | None:
     """Where the parts are joined afterwards, ``None`` where the operator looks along their axis."""
-    if node.op in SOFTMAX:
-        along = int(node.attrs.get("axis", -1 if at.opset >= 13 else 1)) % parts.rank
-        free = parts.axis != along if at.opset >= 13 else parts.axis < along
-        return parts.axis if free else None
-    if node.op in NORMALISING:
-        along = int(node.attrs.get("axis", -1)) % parts.rank
-        free = parts.axis < along and all(_is_within(v, along, parts, at) for v in node.inputs[1:])
-        return parts.axis if free else None
-    if node.op == "Slice":
-        axes = at.integers(node.inputs[3]) if node.has_input(3) else None
-        return parts.axis if axes and parts.axis not in [a % parts.rank for a in axes] else None
-    if node.op == "Split":
-        return parts.axis if int(node.attrs.get("axis", 0)) % parts.rank != parts.axis else None
-    if node.op == "Gather":
-        rank, along = at.fact(node.inputs[1]).rank, int(node.attrs.get("axis", 0)) % parts.rank
-        if rank is None or along == parts.axis or not at.is_once(node.inputs[1]) or at.is_user(node.inputs[1]):
-            return None
-        return parts.axis if parts.axis < along else parts.axis + rank - 1
     if node.op == "DequantizeLinear":
         scales = [at.fact(v).shape for v in node.inputs[1:] if v]
         # Where there is no zero point, ONNX Runtime 1.31 takes the integers for unsigned when it moves the operator.
         single = len(scales) == 2 and all(shape in SINGLE for shape in scales)
         return parts.axis if single and all(_is_looked_up(v, at) for v in parts.values) else None
-    if node.op == "TopK":
-        # How many are taken is one number for all rows; each row is sorted by itself, ties by their places in it.
-        is_other = int(node.attrs.get("axis", -1)) % parts.rank != parts.axis
-        return parts.axis if is_other and at.is_weight(node.inputs[1]) else None
-    axes = (int(node.attrs.get("axis", 0)),) if node.op in FINDING else at.axes(node)
-    return _behind_reduction(axes, parts, keeps=bool(node.attrs.get("keepdims", 1)))
+    if node.op == "Gather" and (not at.is_once(node.inputs[1]) or at.is_user(node.inputs[1])):
+        return None
+    if node.op == "TopK" and not at.is_weight(node.inputs[1]):
+        return None
+    labels = labels_of(node, at)
+    axis = labels.target(0, parts.axis) if labels is not None else None
+    needed = labels.apart({axis: axis}) if labels is not None and axis is not None else None
+    return axis if needed is not None and not any(needed[1:]) else None
 
 
 def _is_looked_up(value: str, at: Workspace) -> bool:
@@ -105,18 +89,3 @@ def _is_looked_up(value: str, at: Workspace) -> bool:
     ):
         node = at.graph.producer(node.inputs[0])
     return node is not None and node.op == "Gather" and at.is_weight(node.inputs[0])
-
-
-def _is_within(parameter: str, along: int, parts: Parts, at: Workspace) -> bool:
-    """Whether a scale or bias has entries for the normalised axes only, which are those from ``along`` on."""
-    shape = at.fact(parameter).shape if parameter else ()
-    return shape is not None and all(size == 1 for size in shape[: max(0, len(shape) - parts.rank + along)])
-
-
-def _behind_reduction(axes: Sequence[int] | None, parts: Parts, *, keeps: bool) -> int | None:
-    if not axes:
-        return None
-    gone = {int(a) % parts.rank for a in axes}
-    if parts.axis in gone:
-        return None
-    return parts.axis if keeps else parts.axis - sum(a < parts.axis for a in gone)

@@ -196,10 +196,16 @@ def test_slice_backwards() -> None:
     assert times("Slice(x, s, e, a, t)", 1, "B,5,2", **weights) == 1
 
 
-def test_not_a_slice_of_the_joined_axis_or_of_unnamed_axes() -> None:
+def test_slice_of_the_first_axes() -> None:
+    """TensorFlow takes all of those in front of the one that it means."""
+    ends = np.array([2**31 - 1, 2**31 - 1, 2])
+    assert times("Slice(x, s, e)", 1, "B,5,1", s=np.array([0, 0, 1]), e=ends) == 1
+
+
+def test_not_a_slice_of_the_joined_axis() -> None:
     weights = {"s": np.array([1]), "e": np.array([4]), "a": np.array([1])}
     assert times("Slice(x, s, e, a)", 1, "B,3,4", **weights) == 0
-    assert times("Slice(x, s, e)", 1, "B,5,4", s=np.array([0]), e=np.array([2**31 - 1])) == 0
+    assert times("Slice(x, s, e)", 1, "B,4,4", s=np.array([0, 1]), e=np.array([2**31 - 1, 5])) == 0
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ CASES: dict[str, tuple[str, str, int, dict[str, Array]]] = {
     "Tile": ("Tile(item, s)", "float[B,2,6] item", 17, {"s": ints(1, 3, 1)}),
     "Softmax": ("Softmax<axis = 1>(item)", ITEM, 17, {}),
     "Softmax of old": ("Softmax<axis = 1>(item)", ITEM, 11, {}),
+    "Hardmax": ("Hardmax<axis = 1>(item)", ITEM, 17, {}),
+    "ArgMax": ("ArgMax<axis = 1, keepdims = 0>(item)", ITEM, 17, {}),
+    "ArgMin": ("ArgMin(item)", ITEM, 17, {}),
     "LogSoftmax": ("LogSoftmax(item)", ITEM, 17, {}),
     "LayerNormalization": ("LayerNormalization<axis = 1>(item, b, c)", f"{ITEM}, float[5,6] b, float[5,6] c", 17, {}),
     "RMSNormalization": ("RMSNormalization(item, b)", f"{ITEM}, float[6] b", 23, {}),
@@ -70,7 +73,12 @@ CASES: dict[str, tuple[str, str, int, dict[str, Array]]] = {
     "Einsum of ones": ('Einsum<equation = "bij,bij->bi">(item, items)', f"{ITEM}, float[B,1,6] items", 17, {}),
     "TopK": ("TopK<axis = 1>(item, s)", ITEM, 17, {"s": ints(2)}),
 }
-OUTPUTS = {"Split": "float[] x, float[] z", "TopK": "float[] x, int64[] z"}
+OUTPUTS = {
+    "Split": "float[] x, float[] z",
+    "TopK": "float[] x, int64[] z",
+    "ArgMax": "int64[] x",
+    "ArgMin": "int64[] x",
+}
 
 
 def test_every_operator_is_tried() -> None:
