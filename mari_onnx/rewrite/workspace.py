@@ -23,13 +23,14 @@ from mari_onnx.ir.dims import Dim, alike
 from mari_onnx.ir.graph import Graph, Node, Order, Weight
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
+from mari_onnx.rewrite.reading import Reading
 from mari_onnx.rewrite.sizes import SizeBuilder, forgets_batch, without_zeros
 
 SHARED_WEIGHT_BYTES = 1 << 12
 """Constants up to this size are compared by value, so that equal ones are stored once."""
 
 
-class Workspace:
+class Workspace(Reading):
     """A graph being rewritten.
 
     Args:
@@ -37,18 +38,12 @@ class Workspace:
         analysis: Facts of its values.
 
     Attributes:
-        graph: The graph.
-        facts: Fact by value name.
-        singles: For each user-side value the one that holds it for a single candidate.
         kept: What rules have found, by kind; whoever keeps it sees to it that it still holds.
     """
 
     def __init__(self, graph: Graph, analysis: Analysis) -> None:
-        self.graph = graph
-        self.inputs = analysis.inputs
+        super().__init__(graph, analysis)
         self.judge = Judge(graph, analysis.inputs)
-        self.facts: dict[str, Fact] = dict(analysis.facts)
-        self.singles: dict[str, str] = {}
         self.kept: dict[Any, dict[str, Any]] = {}
         self._repeated: dict[str, tuple[str, ...]] = {}
         self.sizes = SizeBuilder(self)
@@ -65,46 +60,7 @@ class Workspace:
         self._stale: list[tuple[Order, int, Node]] = []
         self._suspects: dict[Node, None] = {}
 
-    # -- reading ---------------------------------------------------------------------------------------------------
-
-    @property
-    def opset(self) -> int:
-        return self.graph.opset
-
-    def fact(self, value: str) -> Fact:
-        self.graph.looked_at.add(value)
-        return self.facts[value]
-
-    def single(self, value: str) -> str:
-        """The value for one candidate: another value for a user-side one, the value itself otherwise."""
-        self.graph.looked_at.add(value)
-        return self.singles.get(value, value)
-
-    def is_user(self, value: str) -> bool:
-        """Whether the value is user-side and its form for one candidate is at hand."""
-        self.graph.looked_at.add(value)
-        return value in self.singles
-
-    def is_once(self, value: str) -> bool:
-        """Whether the value is computed once per request: shared, or user-side."""
-        fact = self.fact(value)
-        return value in self.singles or (fact.axis is None and not fact.opaque)
-
-    def constant(self, value: str) -> np.ndarray | None:
-        """The numbers of a weight."""
-        return self.graph.constant(value)
-
-    def is_weight(self, value: str) -> bool:
-        return value in self.graph.weights
-
-    def integers(self, value: str) -> tuple[int, ...] | None:
-        return self.fact(value).integers
-
     # -- building --------------------------------------------------------------------------------------------------
-
-    def axes(self, node: Node) -> tuple[int, ...] | None:
-        """The axes that an operator names in its second input or, in older operator sets, in an attribute."""
-        return self.integers(node.inputs[1]) if node.has_input(1) else node.attrs.get("axes")
 
     def working_for(self, node: Node, rule: str, others: Iterable[Node] = ()) -> None:
         """New nodes from now on stand where ``node`` stands, are named as it is, and bear the rule's name.
