@@ -1,6 +1,7 @@
 """Which entries of a value need no item: what is known of whole values, followed entry by entry.
 
-It says where to cut. Whether a piece really is computed once shows when it is built.
+It says where to cut. Whether a piece really is computed once shows when it is built. Masks are computed, and numpy puts
+their entries where they belong; ``_labels`` tells where axes go without any.
 """
 
 from __future__ import annotations

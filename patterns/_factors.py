@@ -2,7 +2,7 @@
 
 What exporters write between a layer and the product that reads its rows moves entries alone. A Reshape joins factors,
 and takes columns apart; so each column that arrives is known as one of the layer's. No sizes are compared but those of
-the same entries in the same order.
+the same entries in the same order. ``_labels`` tells of whole axes; one that a Reshape joins or cuts has none there.
 """
 
 from __future__ import annotations

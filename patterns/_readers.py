@@ -1,4 +1,7 @@
-"""What operators make of what is known of their inputs, entry by entry."""
+"""What operators make of what is known of their inputs, entry by entry.
+
+Entries are computed, and numpy puts them where they belong; ``_labels`` tells where axes go without any.
+"""
 
 from __future__ import annotations
 

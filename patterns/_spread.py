@@ -3,6 +3,8 @@
 A value differs *along* its tokens where no entry of any other token can: layers work on each token by itself. What
 differs is finite in both cases, or it would not vanish where it is multiplied with 0: nothing is divided by it, nor is
 its logarithm taken, unless it is known to be above 0. A token of padding may be all zeros.
+
+Tokens have numbers, and may lie in memory without an axis of their own; ``_labels`` tells of whole axes.
 """
 
 from __future__ import annotations
