@@ -28,6 +28,11 @@ EVERYTHING = "*"
 """What somebody has looked at who has gone through all nodes."""
 
 
+def readers_of(value: str) -> str:
+    """What somebody has looked at who has asked which nodes read a value; no name of a value."""
+    return f"{value}\0"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One operator call.
@@ -125,7 +130,7 @@ class Graph:
         inputs: Declared inputs by name, initializers excluded.
         outputs: Declared outputs by name.
         weights: Constants by name.
-        looked_at: Values about which somebody has asked; see :meth:`watched`.
+        looked_at: Values, and readers of values, about which somebody has asked; see :meth:`watched`.
     """
 
     def __init__(
@@ -179,7 +184,7 @@ class Graph:
 
     def consumers(self, value: str) -> tuple[Node, ...]:
         """The nodes that read a value, subgraphs included, each once."""
-        self.looked_at.add(value)
+        self.looked_at.add(readers_of(value))
         return tuple(self._consumers.get(value, ()))
 
     def is_output(self, value: str) -> bool:
@@ -238,7 +243,7 @@ class Graph:
 
     @contextmanager
     def watched(self) -> Iterator[set[str]]:
-        """Collects the values about which somebody asks meanwhile; whoever watches around it has asked about them."""
+        """Collects what somebody asks about meanwhile; whoever watches around it has asked about it, too."""
         outside, self.looked_at = self.looked_at, set()
         inside = self.looked_at
         try:
@@ -250,7 +255,8 @@ class Graph:
     def stamps(self, values: Iterable[str]) -> tuple[int | None, ...]:
         """A stamp for each value: the same one again as long as, or as soon as, all is the same about it.
 
-        That is: which node makes it, which nodes read it, and what its owner knows of it (see :meth:`note_undo`).
+        That is: which node makes it, and what its owner knows of it (see :meth:`note_undo`). Which nodes read it has a
+        stamp of its own (:func:`readers_of`), as a value is what it is whoever reads it.
         """
         return tuple(map(self._stamps.get, values))
 
@@ -266,12 +272,12 @@ class Graph:
 
     def insert(self, node: Node, order: Order) -> None:
         self._put(node, order)
-        self._note(lambda: self._forget(node), node.outputs + node.reads, added=node)
+        self._note(lambda: self._forget(node), _changed_by(node), added=node)
 
     def remove(self, node: Node) -> None:
         order = self._order[node]
         self._forget(node)
-        self._note(lambda: self._put(node, order), node.outputs + node.reads, removed=node)
+        self._note(lambda: self._put(node, order), _changed_by(node), removed=node)
 
     def add_weight(self, name: str, weight: Weight) -> None:
         self.weights[name] = weight
@@ -339,3 +345,8 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
+
+
+def _changed_by(node: Node) -> tuple[str, ...]:
+    """What is another as soon as a node is there, or no longer is."""
+    return (*node.outputs, *map(readers_of, node.reads))

@@ -20,7 +20,7 @@ from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.recall import frozen
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.dims import Dim, alike
-from mari_onnx.ir.graph import Graph, Node, Order, Weight
+from mari_onnx.ir.graph import Graph, Node, Order, Weight, readers_of
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
 from mari_onnx.rewrite.reading import Reading
@@ -115,7 +115,8 @@ class Workspace(Reading):
     ) -> tuple[str, ...]:
         """Like :meth:`emit`, for a node with several outputs."""
         key = (op, domain, tuple(inputs), outputs, frozen(attrs))
-        self.graph.looked_at.update(inputs)
+        # Whether there is such a node already is seen by who reads its inputs.
+        self.graph.looked_at.update(inputs, map(readers_of, inputs))
         known = self._made.get(key)
         producers = [self.graph.producer(v) for v in known or ()]
         if known is not None and None not in producers and self._replaced.isdisjoint(producers):
