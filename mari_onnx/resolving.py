@@ -43,11 +43,12 @@ def resolve(separated: Separated) -> tuple[Separated, Analysis]:
     """Applies the steps until none finds anything.
 
     Returns:
-        The graph in its final form, and what is proven of it; of values that the steps have made another name of, too.
+        The graph in its final form, and what is proven of it; of values that the steps have made another name of and
+        of stacked inputs, too.
     """
     analysis = analyze_graph(separated.graph, separated.inputs)
     graph = _first(separated.graph, analysis)
-    others: dict[str, str] = {}
+    others = {name: split.whole for name, split in separated.stacked.items() if split.whole != name}
     while graph is not separated.graph:
         others |= {n.output: n.inputs[0] for n in graph.nodes if n.kind == "Identity"}
         separated = replace(separated, graph=normalise(graph))

@@ -24,12 +24,14 @@ class StackedInput:
         item: The same for the item's columns.
         user_columns: Columns of the stacked input in ``user``, in order.
         item_columns: Columns in ``item``, in order.
+        whole: Name of the matrix that is put together again from the two.
     """
 
     user: str
     item: str
     user_columns: tuple[int, ...]
     item_columns: tuple[int, ...]
+    whole: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def separate(graph: Graph, chosen: Chosen) -> Separated:
     for name, columns in chosen.stacked.items():
         others = tuple(c for c in range(chosen.widths[name]) if c not in set(columns))
         user, item = graph.unique_name(f"{name}_user"), graph.unique_name(f"{name}_item")
-        stacked[name] = StackedInput(user, item, columns, others)
+        whole = name if graph.is_output(name) else graph.unique_name(f"{name}/columns")
+        stacked[name] = StackedInput(user, item, columns, others, whole)
         graph, inputs = _take_apart(graph, inputs, name, stacked[name])
     return Separated(graph, inputs, stacked)
 
@@ -122,9 +125,8 @@ def _take_apart(graph: Graph, inputs: Inputs, name: str, split: StackedInput) ->
             (split.item, InputSide.ITEM, len(split.item_columns)),
         ):
             declared[new], sides[new], axes[new] = _resized(value, new, width), side, 0
-    whole = name if graph.is_output(name) else graph.unique_name(f"{name}/columns")
-    pieces = _pieces(graph, split, whole)
-    nodes = [reading_instead(n, {name: whole}) for n in graph.nodes]
+    pieces = _pieces(graph, split)
+    nodes = [reading_instead(n, {name: split.whole}) for n in graph.nodes]
     result = Graph(graph.model, graph.opset, declared, graph.outputs, pieces.weights, [*pieces.nodes, *nodes])
     return result, replace(inputs, sides=sides, axes=axes)
 
@@ -135,8 +137,9 @@ class _Pieces:
     weights: dict[str, Weight]
 
 
-def _pieces(graph: Graph, split: StackedInput, whole: str) -> _Pieces:
+def _pieces(graph: Graph, split: StackedInput) -> _Pieces:
     """The stacked matrix, concatenated from runs of neighbouring columns of either side."""
+    whole = split.whole
     weights, nodes, parts = dict(graph.weights), [], []
     position = {c: (split.user, i) for i, c in enumerate(split.user_columns)}
     position |= {c: (split.item, i) for i, c in enumerate(split.item_columns)}

@@ -263,6 +263,17 @@ def test_what_is_reported() -> None:
     assert result.report.after.flops == 2 * (64 * 32 + 100 * (4 * 32 + 32))
 
 
+def test_what_is_reported_of_a_stacked_input_that_a_product_reads() -> None:
+    text = """ranker (float[B, 68] x) => (float[B, 1] y) <float[68, 32] W, float[32, 1] V> {
+        h = MatMul(x, W)
+        r = Relu(h)
+        y = MatMul(r, V)
+    }"""
+    report = optimize(model_of(text), ["x[:,0:64]"], candidates=100, seeds=1).report
+    assert report.before.flops == 2 * 100 * (68 * 32 + 32)
+    assert report.after.flops == 2 * (64 * 32 + 100 * (4 * 32 + 32))
+
+
 def test_stages_are_told() -> None:
     stages: list[str] = []
     from mari_onnx.pipeline import run
