@@ -9,6 +9,8 @@ import onnx
 from mari_onnx.analysis.contrib import DOMAIN as RUNTIME_DOMAIN
 from mari_onnx.errors import ModelError
 from mari_onnx.load import Loaded, without_external_data
+from mari_onnx.runtime import session
+from mari_onnx.verification.sessions import runtime_message
 
 
 def check_valid(loaded: Loaded) -> None:
@@ -22,7 +24,21 @@ def check_result(model: onnx.ModelProto, loaded: Loaded) -> None:
     """Raises ModelError where the result is not valid ONNX, in any way in which the original is."""
     problem = _checker_problem(model, full=not _is_large(model))
     if problem and not (not _checker_problem(model, full=False) and _checker_problem(loaded.model, full=True)):
+        # The checker folds no constants, so shapes that contradict each other may be seen in the result alone.
+        if refusal := _refusal(loaded):
+            raise ModelError(f"{loaded.name}: ONNX Runtime cannot load it: {refusal}")
         raise ModelError(f"the result for {loaded.name} fails the checker, please report it: {problem}")
+
+
+def _refusal(loaded: Loaded) -> str:
+    """Why ONNX Runtime does not load a model; empty where it does, or is not there."""
+    try:
+        session(loaded.model, threads=1, folder=loaded.folder)
+    except ModelError:
+        return ""
+    except Exception as error:  # a status class of the runtime
+        return runtime_message(error)
+    return ""
 
 
 def _checker_problem(model: onnx.ModelProto, *, full: bool) -> str:

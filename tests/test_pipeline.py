@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from mari_onnx import optimize
-from mari_onnx.errors import RuleError, UsageError, VerificationError
+from mari_onnx.errors import ModelError, RuleError, UsageError, VerificationError
 from mari_onnx.ir import Node
 from mari_onnx.options import Options
 from mari_onnx.patterns import RULES
@@ -249,6 +249,20 @@ def test_a_rule_that_does_not_exist() -> None:
         optimize(model_of(RANKER), ["user_x"], disable=["split-produkt"])
     with pytest.raises(UsageError, match="the rules are pick"):
         registry.chosen_rules(["qqqqqqqq"])
+
+
+def test_shapes_that_contradict_each_other_behind_constants_are_the_models_own_fault() -> None:
+    text = """ranker (float[B, 4] user_x, float[B, 4] item_x) => (float[B, n] y) <int64[1] first> {
+        x = Concat<axis = 1>(user_x, item_x)
+        axes = Identity(first)
+        last = Constant<value_ints = [2, 3]>()
+        z = Unsqueeze(x, last)
+        q = Squeeze(z, axes)
+        w = Concat<axis = 1>(x, q)
+        y = Tanh(w)
+    }"""
+    with pytest.raises(ModelError, match=r"^[^:]*: ONNX Runtime cannot load it: .*[Rr]ank"):
+        optimize(model_of(text, first=np.zeros(1, np.int64)), ["user_x"])
 
 
 # -- the result --------------------------------------------------------------------------------------------------------
