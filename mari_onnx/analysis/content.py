@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from onnx import TensorProto
 
 from mari_onnx.analysis.facts import Content, Fact
 from mari_onnx.analysis.transfer.layouts import kept_entries
-from mari_onnx.ir.dims import difference, is_size, quotient, same, simplified
+from mari_onnx.ir.dims import difference, is_size, quotient, simplified
 from mari_onnx.ir.graph import Node
 
 MAX_ITEMS = 2048
@@ -106,11 +105,16 @@ def _modulo(left: Any, right: Any) -> Any:
     raise _UnknownContentError
 
 
-def _extreme(choose: Callable[[Sequence[int]], int], *values: Any) -> Any:
-    """The largest or smallest entry: a symbol where all are the same."""
-    if all(same(values[0], other) for other in values[1:]):
-        return values[0]
-    return choose([_integer(v) for v in values])
+def _largest(*values: Any) -> Any:
+    """The entry that no other exceeds, whatever the symbols are: a size is never below -1, say."""
+    for value in values:
+        if all(is_size(difference(value, other)) for other in values):
+            return value
+    raise _UnknownContentError
+
+
+def _smallest(*values: Any) -> Any:
+    return simplified(-_largest(*(-v for v in values)))
 
 
 def _axis(node: Node, default: int = 0) -> int:
@@ -255,8 +259,8 @@ _EVALUATE: dict[str, Evaluate] = {
     "Equal": _each(lambda a, b: _zero(difference(a, b))),
     "Less": _each(lambda a, b: _negative(difference(a, b))),
     "Greater": _each(lambda a, b: _negative(difference(b, a))),
-    "Max": _each(partial(_extreme, max)),
-    "Min": _each(partial(_extreme, min)),
+    "Max": _each(_largest),
+    "Min": _each(_smallest),
     "Not": _each(lambda a: _zero(a)),
     "And": _each(lambda a, b: not _zero(a) and not _zero(b)),
     "Or": _each(lambda a, b: not _zero(a) or not _zero(b)),

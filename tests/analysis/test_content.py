@@ -61,6 +61,8 @@ def assert_true(case: Case) -> None:
         ("Max", constant(5, 2), constant(4, 3), [5, 3]),
         ("Min", constant(5, 2), constant(4, 3), [4, 2]),
         ("Max", constant(N, 2), constant(N, 3), [N, 3]),
+        ("Max", constant(N, 1, 2 * N), constant(-1, 30, N), [N, 30, 2 * N]),
+        ("Min", constant(N, 1, 2 * N), constant(-1, 30, N), [-1, 1, N]),
         ("Min", constant(2 * N, 4), constant(2 * N, 3), [2 * N, 3]),
     ],
 )
@@ -81,6 +83,8 @@ def test_arithmetic(op: str, left: Operand, right: Operand, expected: list[Any])
         ("Less", constant(N), constant(4)),
         ("Mod", constant(N), constant(4)),
         ("Max", constant(N), constant(1)),
+        ("Min", constant(N), constant(2)),
+        ("Max", constant(N), constant(5 - N)),
     ],
 )
 def test_what_depends_on_how_many_candidates_there_are_is_not_guessed(op: str, left: Operand, right: Operand) -> None:
