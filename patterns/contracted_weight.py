@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import Dim, alike, same
-from mari_onnx.patterns._equations import plain_terms
+from mari_onnx.ir.dims import Dim
 from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.patterns._pairs import COLUMN, flat_layout, rows_of_pairs
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
-from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -57,14 +57,16 @@ class ContractedWeight(Rule[Pairs]):
 
     def match(self, node: Node, at: Workspace) -> Pairs | None:
         shape, weight = at.fact(node.inputs[0]).shape, at.fact(node.inputs[1])
-        if not at.is_weight(node.inputs[1]) or weight.rank != 3 or weight.dtype not in FLOATS or not _is_plain(node):
+        layout = flat_layout(shape)
+        if not at.is_weight(node.inputs[1]) or weight.dtype not in FLOATS or not _is_plain(node, weight.shape or ()):
             return None
-        if shape is None or len(shape) != 3 or not all(isinstance(d, int) for d in (*shape[1:], *(weight.shape or ()))):
+        if shape is None or layout is None or not all(isinstance(d, int) for d in shape[1:]):
             return None
-        for index, rows in enumerate(operands := _outer(node.inputs[0], at)):
+        operands = rows_of_pairs(node.inputs[0], layout, at) or ()
+        for index, rows in enumerate(operands):
             parts, others = mixed_parts(rows, at), at.fact(operands[1 - index]).shape
             if parts is not None and parts.axis == 1 and others is not None and isinstance(others[1], int):
-                return Pairs(parts, operands[1 - index], index == 0, others[1], int(shape[2]))
+                return Pairs(parts, operands[1 - index], index == 0, others[1], int(shape[layout.index(COLUMN)]))
         return None
 
     def rewrite(self, node: Node, found: Pairs, at: Workspace) -> Sequence[str]:
@@ -79,7 +81,9 @@ class ContractedWeight(Rule[Pairs]):
         right = at.reshape(found.others, (batch, 1, found.count, found.width))
         pairs = at.reshape(at.emit("Mul", [left, right]), (batch, _total(items) * found.count, found.width))
         kept = _part_of_weight(node, found, items, _channels, at)
-        return [at.emit("Add", [at.emit("Conv", [pairs, kept, *node.inputs[2:]], **dict(node.attrs)), result])]
+        total = at.emit("Add", [at.emit("Conv", [pairs, kept, *node.inputs[2:]]), result])
+        shape = at.fact(node.output).shape
+        return [total if shape is None or len(shape) == 3 else at.reshape(total, shape)]
 
 
 Piece = tuple[str, int, int]
@@ -124,48 +128,12 @@ def _part_of_weight(node: Node, found: Pairs, pieces: Sequence[Piece], laid_out:
     return at.cached_weight(key, part, f"{node.inputs[1]}/pairs")
 
 
-def _is_plain(node: Node) -> bool:
+def _is_plain(node: Node, weight: Shape) -> bool:
     """Whether a Conv takes each column by itself."""
-    alone = {"kernel_shape": [1], "strides": [1], "dilations": [1], "pads": [0, 0], "group": 1}
-    attrs = {name: list(v) if isinstance(v, (list, tuple)) else v for name, v in node.attrs.items()}
-    return all(attrs.get(name, plain) == plain for name, plain in alone.items()) and attrs.get(
-        "auto_pad", "NOTSET"
-    ) in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
-
-
-def _outer(value: str, at: Workspace) -> tuple[str, ...]:
-    """The rows that a value has all pairs of: ``[B, h, d]`` and ``[B, m, d]``, of which the first vary slower."""
-    view = at.graph.producer(value)
-    made = at.graph.producer(view.inputs[0]) if view is not None and view.op in VIEWS and not view.domain else None
-    shape = at.fact(view.inputs[0]).shape if view is not None else None
-    if made is None or made.domain or shape is None or len(shape) != 4 or not at.graph.is_private(made.output):
-        return ()
-    whole = at.fact(value).shape
-    if whole is None or not same(whole[2], shape[3]) or not same(whole[0], shape[0]):
-        return ()
-    if made.op == "Einsum":
-        equation = plain_terms(made)
-        return tuple(made.inputs) if equation is not None and _is_outer(*equation) else ()
-    if made.op != "Mul":
-        return ()
-    rows = [_rows(v, axis, shape, at) for v, axis in zip(made.inputs, (2, 1), strict=True)]
-    if not all(rows):
-        rows = [_rows(v, axis, shape, at) for v, axis in zip(made.inputs[::-1], (2, 1), strict=True)]
-    return tuple(r for r in rows if r) if all(rows) else ()
-
-
-def _is_outer(terms: Sequence[str], result: str) -> bool:
-    if len(terms) != 2 or len(result) != 4 or len(set(result)) != 4:
-        return False
-    batch, left, right, column = result[0], result[1], result[2], result[3]
-    return list(terms) == [batch + left + column, batch + right + column]
-
-
-def _rows(value: str, axis: int, whole: Sequence[Dim], at: Workspace) -> str:
-    """The rows that a value has on one of the axes of pairs, where the other has size 1 and was only put in."""
-    expected = [1 if k == axis else d for k, d in enumerate(whole)]
-    node = at.graph.producer(value)
-    if not alike(at.fact(value).shape, expected) or node is None or node.op not in VIEWS or node.domain:
-        return ""
-    before = [d for k, d in enumerate(expected) if k != axis]
-    return node.inputs[0] if alike(at.fact(node.inputs[0]).shape, before) else ""
+    plain = {"strides": 1, "dilations": 1, "pads": 0}
+    return (
+        all(size == 1 for size in weight[2:])
+        and all(set(node.attrs.get(name, ())) <= {only} for name, only in plain.items())
+        and node.attrs.get("group", 1) == 1
+        and node.attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+    )

@@ -59,6 +59,57 @@ def test_a_layer_with_or_without_a_bias(conv: str) -> None:
     assert layer(EINSUM, conv=conv).times == 1
 
 
+COLUMNS_FIRST = """left = Transpose<perm = [0, 2, 1]>({first}) right = Transpose<perm = [0, 2, 1]>({second})
+    three = Constant<value_ints = [3]>() two = Constant<value_ints = [2]>()
+    l = Unsqueeze(left, three) r = Unsqueeze(right, two) p = MatMul(l, r)
+    pairs = Constant<value_ints = [0, 6, 20]>() q = Reshape(p, pairs) t = Transpose<perm = [0, 2, 1]>(q)"""
+"""Pairs as products of matrices of one column and one row, one for each column of the embedding."""
+
+
+def columns_first(conv: str, *, first: str = "x", second: str = "item_y", pairs: str = COLUMNS_FIRST) -> Outcome:
+    return apply(
+        RULE,
+        f"""score (float[B,3,6] user, float[B,2,6] item, float[B,4,6] item_y) => (float[B,3,6] y)
+        <float[3,20,1] w, float[3,20,1,1] image, float[3] c> {{
+            x = Concat<axis = 1>(user, item) {pairs.format(first=first, second=second)} {conv}
+            whole = Constant<value_ints = [0, 3, 6]>() y = Reshape(z, whole)
+        }}""",
+        exact=False,
+    )
+
+
+LINE = "z = Conv(t, w, c)"
+IMAGE = """wide = Constant<value_ints = [0, 20, 1, 6]>() i = Reshape(t, wide)
+    z = Conv<kernel_shape = [1, 1], strides = [1, 1], pads = [0, 0, 0, 0]>(i, image, c)"""
+TALL = IMAGE.replace("[0, 20, 1, 6]", "[0, 20, 6, 1]")
+
+
+@pytest.mark.parametrize("conv", [LINE, IMAGE, TALL])
+@pytest.mark.parametrize(("first", "second"), [("x", "item_y"), ("item_y", "x")])
+def test_pairs_of_each_column_by_products_of_matrices(conv: str, first: str, second: str) -> None:
+    outcome = columns_first(conv, first=first, second=second)
+    assert outcome.times == 1
+    (left,) = outcome.of("Conv")
+    assert outcome.size_of(left.input[0])[1] == 8, "pairs with the items alone are left"
+
+
+@pytest.mark.parametrize(
+    ("conv", "pairs"),
+    [
+        (LINE, COLUMNS_FIRST.replace("p = MatMul(l, r)", "k = MatMul(l, r) p = Transpose<perm = [0, 1, 3, 2]>(k)")),
+        (
+            LINE,
+            COLUMNS_FIRST.replace(
+                "t = Transpose<perm = [0, 2, 1]>(q)", "s = Constant<value_ints = [0, 20, 6]>() t = Reshape(q, s)"
+            ),
+        ),
+        (IMAGE.replace("[0, 20, 1, 6]", "[0, 20, 2, 3]"), COLUMNS_FIRST),
+    ],
+)
+def test_other_orders_of_pairs_and_columns_stay(conv: str, pairs: str) -> None:
+    assert columns_first(conv, pairs=pairs).times == 0
+
+
 def test_all_rows_with_each_other() -> None:
     """The first layer of compressed interactions; the second operand is taken apart as well."""
     assert layer(EINSUM, second="x", channels=25).times == 2
