@@ -6,7 +6,7 @@ Each step makes the graph simpler and leaves its outputs as they are, on every i
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -175,7 +175,7 @@ def constant_values(graph: Graph) -> dict[Node, dict[str, np.ndarray]]:
         if pure and not has_subgraph(node) and all(v in constant for v in node.reads):
             foldable.append(node)
             constant.update(o for o in node.outputs if o)
-    values = _evaluated(graph, foldable) if foldable else {}
+    values = evaluated(graph, foldable, graph.weights) if foldable else {}
     made = {node: {o: values.get(o) for o in node.outputs if o} for node in foldable}
     return {
         node: {name: array for name, array in arrays.items() if array is not None}
@@ -190,14 +190,20 @@ def has_subgraph(node: Node) -> bool:
     return any(isinstance(v, onnx.AttributeProto) for v in node.attrs.values())
 
 
-def _evaluated(graph: Graph, nodes: list[Node]) -> dict[str, np.ndarray]:
-    """The results of constant nodes; empty where ONNX Runtime cannot run them, for then they stay as they are."""
+def evaluated(graph: Graph, nodes: Sequence[Node], known: Mapping[str, Weight]) -> dict[str, np.ndarray]:
+    """The results of nodes that read constants alone; empty where ONNX Runtime cannot run them.
+
+    Args:
+        graph: Where they are.
+        nodes: The nodes, in order.
+        known: The constants.
+    """
     from mari_onnx.ir.surgeon import node_protos
     from mari_onnx.runtime import run_once
 
     names = [o for n in nodes for o in n.outputs if o]
     made = set(names)
-    weights = {v: graph.weights[v] for n in nodes for v in n.reads if v not in made}
+    weights = {v: known[v] for n in nodes for v in n.reads if v not in made}
     proto = onnx.helper.make_graph(
         node_protos(nodes),
         "constants",

@@ -17,6 +17,7 @@ from mari_onnx.normalise import normalise
 from mari_onnx.ranges import plain_ranges
 from mari_onnx.row_writes import plain_row_writes
 from mari_onnx.searches import plain_searches
+from mari_onnx.selections import plain_selections
 from mari_onnx.sequences import plain_sequences
 from mari_onnx.signature import Separated
 from mari_onnx.steps import run_at_once
@@ -31,6 +32,7 @@ STEPS = (
     plain_lookups,
     lookups_in_place,
     plain_searches,
+    plain_selections,
     plain_writes,
     plain_row_writes,
     plain_masked_writes,
