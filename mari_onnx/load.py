@@ -17,7 +17,7 @@ from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
 from mari_onnx.ir.subgraphs import subgraphs
 from mari_onnx.nested_data import with_outer_data
-from mari_onnx.opsets import with_operator_sets
+from mari_onnx.opsets import converted, default_set, with_operator_sets
 from mari_onnx.repairs import in_order, inlined, with_open_sizes
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
@@ -39,12 +39,14 @@ class Loaded:
         folder: Where external data lies; ``None`` for a model given as an object.
         name: How messages call it.
         source: What was read: a path, or the object.
+        converted_from: The operator set that it was converted from, 0 where it was not.
     """
 
     model: onnx.ModelProto
     folder: Path | None
     name: str
     source: ModelLike
+    converted_from: int = 0
 
 
 def load_model(source: ModelLike | Loaded) -> Loaded:
@@ -52,8 +54,8 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
 
     Raises:
         UsageError: It is neither a path nor a model.
-        ModelError: The file cannot be read, is not an ONNX model, is older than opset 11, or its external data is
-            missing, too short, or outside the model's folder.
+        ModelError: The file cannot be read, is not an ONNX model, is older than opset 11 and cannot be converted, or
+            its external data is missing, too short, or outside the model's folder.
     """
     if isinstance(source, Loaded):
         return source
@@ -66,8 +68,9 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
     _check_text(loaded)
     loaded = replace(loaded, model=with_open_sizes(loaded.model))
     loaded = replace(loaded, model=with_operator_sets(loaded.model, MIN_OPSET))
-    _check_opset(loaded)
     _check_constants(loaded)
+    loaded = _converted(loaded)
+    _check_opset(loaded)
     if loaded.model.functions:
         loaded = replace(loaded, model=_inlined(loaded))
     _check_external_data(loaded)
@@ -140,9 +143,16 @@ def _check_constants(loaded: Loaded) -> None:
             )
 
 
+def _converted(loaded: Loaded) -> Loaded:
+    model = converted(loaded.model, MIN_OPSET)
+    return (
+        loaded if model is loaded.model else replace(loaded, model=model, converted_from=default_set(loaded.model) or 0)
+    )
+
+
 def _check_opset(loaded: Loaded) -> None:
     newest = onnx.defs.onnx_opset_version()
-    version = next((o.version for o in loaded.model.opset_import if o.domain in ("", "ai.onnx")), None)
+    version = default_set(loaded.model)
     if version is None:
         raise ModelError(f"{loaded.name}: imports no ai.onnx operator set, so its nodes have no defined meaning")
     if version < MIN_OPSET:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import onnx
+import onnx.version_converter
 
 from mari_onnx.ir.subgraphs import all_graphs
 
 DEFAULT = ("", "ai.onnx")
 ASSUMED = {"com.microsoft": 1}
 """Operator sets of one version alone, which ONNX Runtime knows without an import."""
+
+OLDEST_CONVERTED = 7
+"""What is older is converted to nothing that ONNX Runtime could be asked to compare with."""
 
 
 def with_operator_sets(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
@@ -36,6 +40,46 @@ def with_operator_sets(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
     elif default is not None and default < oldest and _same_operators(nodes, default, oldest):
         missing[""] = oldest
     return _importing(model, missing) if missing else model
+
+
+def converted(model: onnx.ModelProto, oldest: int) -> onnx.ModelProto:
+    """The model as onnx's own converter writes it with a newer ai.onnx set: attributes become inputs, as a rule.
+
+    What the result computes is verified against the model as it came.
+
+    Args:
+        model: Never changed. Its external data is not looked at, so it may have none.
+        oldest: The least version of the ai.onnx set to come out with.
+
+    Returns:
+        The model itself where it is new enough, older than ONNX Runtime takes, or not to be converted.
+    """
+    version = default_set(model)
+    if version is None or not OLDEST_CONVERTED <= version < oldest or not _is_plain(model):
+        return model
+    try:
+        onnx.checker.check_model(model)  # the converter crashes on what is no model
+        result = onnx.version_converter.convert_version(model, oldest)
+        onnx.checker.check_model(result)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError):
+        return model
+    return result if _ends(result) == _ends(model) else model
+
+
+def _ends(model: onnx.ModelProto) -> list[str]:
+    """The names that callers use."""
+    return [value.name for value in (*model.graph.input, *model.graph.output)]
+
+
+def default_set(model: onnx.ModelProto) -> int | None:
+    """The version of the ai.onnx set that a model imports."""
+    return next((o.version for o in model.opset_import if o.domain in DEFAULT), None)
+
+
+def _is_plain(model: onnx.ModelProto) -> bool:
+    """Whether a model has neither bodies nor functions, which the converter leaves as they are, nor external data."""
+    outside = any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
+    return not outside and not model.functions and len(list(all_graphs(model.graph))) == 1
 
 
 def _importing(model: onnx.ModelProto, versions: dict[str, int]) -> onnx.ModelProto:

@@ -100,6 +100,7 @@ class Built:
         rewritten: What the rules did.
         user_inputs: What to type to choose the same user inputs.
         folder: Where its external weights lie, if anywhere.
+        converted_from: The operator set that the original was converted from, 0 where it was not.
     """
 
     model: onnx.ModelProto
@@ -110,6 +111,7 @@ class Built:
     rewritten: Rewritten
     user_inputs: tuple[str, ...]
     folder: Path | None = None
+    converted_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,8 @@ def _finished(
     users = tuple(prepared.chosen.user_specs())
     _note(result, users, {} if options.keep_signature else separated.stacked, separated)
     check_result(result, loaded)
-    return Built(result, original, prepared.analysis, graph, after, rewritten, users, loaded.folder)
+    analysis, before = prepared.analysis, loaded.converted_from
+    return Built(result, original, analysis, graph, after, rewritten, users, loaded.folder, before)
 
 
 def analyze(

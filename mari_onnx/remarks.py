@@ -47,6 +47,10 @@ def remarks_on_result(model: onnx.ModelProto, built: Built, options: Options, re
 def remarks_on_model(built: Built) -> tuple[str, ...]:
     """Of what the model says of itself, and of how it was saved."""
     remarks = list(_of_a_fixed_batch(built))
+    if built.converted_from:
+        remarks.append(
+            f"opset {built.converted_from} is converted to {built.original.opset}, with onnx.version_converter"
+        )
     wrong = corrections(built.original.outputs, built.graph.outputs)
     if wrong:
         remarks.append(f"the model declares wrong shapes, and the result does not: {', '.join(wrong)}")

@@ -52,12 +52,36 @@ def test_an_old_set_whose_operators_are_the_same_in_a_newer_one(domain: str) -> 
     assert max(versions(result.model).values()) == 11
 
 
-def test_an_old_set_whose_operators_have_changed() -> None:
-    model = parser.parse_model("""<ir_version: 4, opset_import: ["" : 9]>
-        g (float[B,3] user, float[B,3] item) => (float[B,2] y) { x = Add(user, item)
-        y = Slice<axes=[1], starts=[0], ends=[2]>(x) }""")
-    with pytest.raises(ModelError, match="opset 9 is too old"):
-        optimize(model, ["user"])
+OLD = """<ir_version: 4, opset_import: ["" : {version}]>
+    g (float[B,3] user, float[B,3] item) => (float[B,2] y) {{ x = Add(user, item) z = Clip<min = 0.5, max = 6.0>(x)
+    {more} }}"""
+SLICE = "y = Slice<axes = [1], starts = [0], ends = [2]>(z)"
+BODIES = """s = ReduceSum<keepdims = 0>(z) b = Cast<to = 9>(s)
+    y = If(b)<then_branch = t () => (float[B,2] p) { p = Slice<axes = [1], starts = [0], ends = [2]>(z) },
+    else_branch = e () => (float[B,2] q) { q = Slice<axes = [1], starts = [1], ends = [3]>(z) }>"""
+
+
+@pytest.mark.parametrize("version", [7, 8, 9])
+def test_an_old_set_whose_operators_have_changed(version: int) -> None:
+    model = parser.parse_model(OLD.format(version=version, more=SLICE))
+    model.metadata_props.add(key="trained", value="yesterday")
+    result = optimize(model, ["user"])
+    assert result.verification is not None
+    assert result.verification.passed
+    assert versions(result.model) == {"": 11}
+    assert versions(model) == {"": version}
+    assert result.model.metadata_props[0].value == "yesterday"
+    assert f"opset {version} is converted to 11, with onnx.version_converter" in result.notes
+
+
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [(6, SLICE), (9, BODIES), (9, "y = Slice<axes = [1], starts = [0], ends = [2], unheard_of = 1>(z)")],
+)
+def test_what_is_not_converted(version: int, more: str) -> None:
+    text = OLD.replace("{more}", more.replace("{", "{{").replace("}", "}}")).format(version=version)
+    with pytest.raises(ModelError, match=f"opset {version} is too old"):
+        optimize(parser.parse_model(text), ["user"])
 
 
 def test_an_operator_of_the_runtime_without_its_set() -> None:
