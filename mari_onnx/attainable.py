@@ -119,20 +119,16 @@ class _Same:
         exposed = _exposed(model, values)
         run = session(exposed, threads=1, optimized=False, folder=built.folder)
         names = [o.name for o in run.get_outputs() if o.name in values]
+        fed = [v for v in values if v in users[0][0]]
         entries: dict[str, np.ndarray] = {}
         for index, draws in enumerate(users):
-            first, *others = (dict(zip(names, run.run(names, dict(f)), strict=True)) for f in draws)
-            for name in names:
+            runs = (dict(zip(names, run.run(names, dict(f)), strict=True)) for f in draws)
+            first, *others = (found | {v: f[v] for v in fed} for found, f in zip(runs, draws, strict=True))
+            for name in (*names, *fed):
                 equal = np.logical_and.reduce([_alike(first[name], other[name]) for other in others])
                 known = entries[name] if index else equal
                 entries[name] = known & equal if known.shape == equal.shape else np.zeros(1, np.bool_)
-        given = users[0][0]
-        entries.update({v: np.ones(1, np.bool_) for v in values if v in given and _is_users(v, users[0])})
         return cls(entries)
-
-
-def _is_users(name: str, draws: Sequence[Feeds]) -> bool:
-    return all(np.array_equal(draws[0][name], d[name]) for d in draws[1:])
 
 
 def _exposed(model: onnx.ModelProto, values: set[str]) -> onnx.ModelProto:

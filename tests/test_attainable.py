@@ -31,6 +31,16 @@ def test_a_product_of_mixed_columns_is_attainable_in_part():
     assert could.reached == pytest.approx(1)
 
 
+def test_the_users_columns_of_a_stacked_input_are_attainable():
+    text = "g (float[B,64] x) => (float[B,32] y) { y = MatMul(x, w) }"
+    options = Options(user_inputs=["x[:,0:48]"], candidates=100)
+    could = explain(rankers.text(text, w=(64, 32)), options, run=True).attainable
+    assert could is not None
+    assert [(n.node, n.share) for n in could.nodes] == [("MatMul 'y'", 0.75)]
+    assert could.before == 100 * 2 * 64 * 32
+    assert could.reached == pytest.approx(1)
+
+
 def test_what_the_items_alone_make_is_not_attainable():
     could = found(
         """g (float[B,48] user_x, float[B,48] item_x) => (float[B,32] y) {
