@@ -230,9 +230,11 @@ def _checked(graph: Graph, sides: Sides, stacked: dict[str, tuple[int, ...]], na
             axes[name] = axis
     users = tuple(n for n, s in sides.items() if s is InputSide.USER)
     inside = repeated_inside(graph, users, axes, symbol)
+    # Beside items of any number, a number of rows that is written down is not theirs: a vector, or a list of tokens.
+    is_open = bool(symbol) or any(rows_of(graph, n, axes) is None for n in axes if sides[n] is InputSide.ITEM)
     for name in users:
         rows = rows_of(graph, name, axes)
-        if name in inside or rows == 1 or (symbol and rows):
+        if name in inside or rows == 1 or (is_open and rows):
             sides[name] = InputSide.SHARED
             del axes[name]
     batch = _settled_batch(graph, sides, axes, sure)

@@ -105,7 +105,7 @@ def _summed_axis(node: Node, at: Workspace) -> int | None:
 
 def _rows(node: Node, blocks: Sequence[Block], at: Workspace) -> str:
     weight = node.inputs[1]
-    axis = 1 if node.op == "Conv" else int(node.attrs.get("transB", 0))
+    axis = 1 if node.op == "Conv" else int(node.attrs.get("transB", 0) != 0)
     columns = [column for block in blocks for column in block.columns]
 
     def rows() -> np.ndarray:

@@ -173,7 +173,7 @@ def _operand(node: Node, place: int, index: int, piece: tuple[int, int], made: M
 
 def _product(node: Node, index: int, found: Region, made: Made, at: Workspace) -> str:
     """A piece of a product, all of one that has none, summed over the pieces of its operand, the user's first."""
-    transposed = int(node.attrs.get("transB", 0))
+    transposed = int(node.attrs.get("transB", 0) != 0)
     x, weight, *bias = node.inputs
     if node.output in found.borders:
         piece = found.pieces(node.output)[index]

@@ -5,7 +5,7 @@
     q (G W + c)^T = (q W^T) G^T + q c^T
 
 The weight meets a few queries and not the many rows that a candidate has chosen, among a long history for one. With
-heads, the queries of all of them meet the same rows.
+heads, the queries of all of them meet the same rows. A query that is infinite would meet columns of either sign first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._projected import Projected, are_few, projected, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -28,7 +29,9 @@ class LateKeys(Rule[Projected]):
 
     def match(self, node: Node, at: Workspace) -> Projected | None:
         found = projected(node.inputs[1], (1, 0), at)
-        return found if found is not None and are_few(node.inputs[0], found, node.inputs[1], at) else None
+        if found is None or not are_few(node.inputs[0], found, node.inputs[1], at):
+            return None
+        return found if never_infinite(node.inputs[0], at) else None
 
     def rewrite(self, node: Node, found: Projected, at: Workspace) -> Sequence[str]:
         queries, whole = found.split(node.inputs[0], at), at.fact(node.output).shape or ()

@@ -5,7 +5,8 @@
     P (G W + c) = (P G) W + c
 
 The weight meets a few mixtures and not the many rows that a candidate has chosen, among a long history for one. With
-heads, the same rows are mixed for all of them. The numbers of a Softmax sum up to 1, if it has any.
+heads, the same rows are mixed for all of them. The numbers of a Softmax sum up to 1, if it has any. What is mixed with
+something infinite would meet columns of either sign.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import axis_of
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._projected import Projected, are_few, projected, stacked
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -31,7 +33,9 @@ class LateValues(Rule[Projected]):
         found = projected(node.inputs[1], (0, 1), at)
         if found is None or not are_few(node.inputs[0], found, node.inputs[1], at):
             return None
-        return found if not found.bias or _sums_to_one(node.inputs[0], at) else None
+        if found.bias and not _sums_to_one(node.inputs[0], at):
+            return None
+        return found if never_infinite(node.inputs[0], at) else None
 
     def rewrite(self, node: Node, found: Projected, at: Workspace) -> Sequence[str]:
         weights = found.split(node.inputs[0], at)

@@ -6,7 +6,7 @@
 
 The user's vector is multiplied into the weight, once, and the matrices are never made: bilinear forms, and layers whose
 weights come out of another layer. It pays where the user has few vectors: what is made of each item is to be half as
-wide at least.
+wide at least. What is infinite in them would be added up with either sign in front, which is no number.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_bias, is_linear_layer, matrix_of_layer
 from mari_onnx.patterns._parts import one_row, summed
 from mari_onnx.patterns.views import VIEWS
@@ -68,7 +69,8 @@ class MadeMatrix(Rule[Made]):
         left, right = node.inputs
         for matrix, vectors, behind in ((left, right, True), (right, left, False)):
             if at.is_once(vectors) and not at.is_once(matrix):
-                return _made(matrix, vectors, behind, at)
+                found = _made(matrix, vectors, behind, at)
+                return found if found is not None and never_infinite(vectors, at) else None
         return None
 
     def rewrite(self, node: Node, found: Made, at: Workspace) -> Sequence[str]:

@@ -161,7 +161,7 @@ def _moved(pieces: Sequence[Piece], by: int) -> list[tuple[int, int]]:
 
 def _columns(inner: Node, pieces: Sequence[Piece], at: Workspace) -> str:
     """Some columns of a linear layer."""
-    transposed = int(inner.attrs.get("transB", 0))
+    transposed = int(inner.attrs.get("transB", 0) != 0)
     bias = [weight_rows(inner.inputs[2], 0, _where(pieces), at)] if inner.has_input(2) else []
     weight = weight_rows(inner.inputs[1], 1 - transposed, _where(pieces), at)
     alpha = float(inner.attrs.get("alpha", 1.0))
@@ -170,7 +170,7 @@ def _columns(inner: Node, pieces: Sequence[Piece], at: Workspace) -> str:
 
 def _through(inner: Node, pieces: Sequence[Piece], weighed: str, at: Workspace) -> str:
     """The transposed product of some columns of a layer's weight with what weighs them."""
-    transposed = int(inner.attrs.get("transB", 0))
+    transposed = int(inner.attrs.get("transB", 0) != 0)
     weight = weight_rows(inner.inputs[1], 1 - transposed, _where(pieces), at)
     return at.emit("Gemm", [weighed, weight], alpha=float(inner.attrs.get("alpha", 1.0)), transB=1 - transposed)
 

@@ -360,6 +360,16 @@ def test_a_user_input_of_fixed_size_beside_items_of_any_number(user: str) -> Non
     assert sides(chosen) == {"u": "shared", "i": "item", "j": "item"}
 
 
+@pytest.mark.parametrize("user", ["float[50] u", "float[50,8] u"])
+@pytest.mark.parametrize("item", ["float[B,2] i", "float[?,2] i"])
+def test_a_user_input_of_fixed_size_beside_one_item(user: str, item: str) -> None:
+    """A name that one input alone has is as open as one that all of them have."""
+    chosen = choose(f"{user}, {item}", ["u"])
+    assert chosen.inputs.axes == {"i": 0}
+    assert sides(chosen) == {"u": "shared", "i": "item"}
+    assert chosen.inputs.batch is None
+
+
 def test_each_input_with_a_name_of_its_own() -> None:
     """TensorFlow: unk__1, unk__2, ... are all the number of candidates."""
     chosen = choose("float[unk__1,3] a, float[unk__2,2] b, float[unk__3,4] c", ["a"])

@@ -90,6 +90,14 @@ def test_not_of_anything_else(nodes: str, more: dict[str, str]) -> None:
     assert scores(nodes, **more).times == 0  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("query", "times"), [("Log(item_q)", 0), ("Tanh(item_q)", 1)])
+def test_not_of_queries_that_may_be_infinite(query: str, times: int) -> None:
+    """A score of minus infinity, which a Softmax makes zero, would be no number."""
+    text = f"""score (float[B,5,8] item, float[B,1,6] item_q) => (float[B,1,5] y) <float[8,6] w>
+        {{ k = MatMul(item, w) t = Transpose<perm = [0, 2, 1]>(k) q = {query} y = MatMul(q, t) }}"""
+    assert apply(RULE, text, exact=False).times == times
+
+
 def test_not_where_rows_are_laid_out_over_heads() -> None:
     """Each head has the columns of other rows: ``[B, T h, d]`` is read as ``[B, h, T, d]``."""
     across = "a = Constant<value_ints = [0, 2, 5, 3]>() r = Reshape(k, a) t = Transpose<perm = [0, 1, 3, 2]>(r)"

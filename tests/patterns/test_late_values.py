@@ -64,6 +64,12 @@ def test_not_of_anything_else(nodes: str, shape: str, result: str) -> None:
     assert mixture(nodes, shape, result).times == 0
 
 
+@pytest.mark.parametrize(("weights", "times"), [("Reciprocal(item_s)", 0), ("Sigmoid(item_s)", 1)])
+def test_not_with_weights_that_may_be_infinite(weights: str, times: int) -> None:
+    outcome = mixture(f"k = MatMul(item, w) p = {weights} y = MatMul(p, k)", "B,2,5", "B,2,6")
+    assert outcome.times == times
+
+
 def test_not_in_half_precision() -> None:
     assert mixture(f"{SOFTMAX} {BIAS} {HEADS} y = MatMul(p, t)", kind="float16").times == 0
 

@@ -25,7 +25,7 @@ TURNED = (
 
 def product(layer: str = GEMM, made: str = VIEW, times: str = BEHIND, *, weight: str = "5,12") -> Outcome:
     """A layer makes twelve entries of five, four rows of three or three rows of four, for the user's three."""
-    behind = times == BEHIND
+    behind = times != IN_FRONT
     rows, columns, result = (4, 3, "4,1") if behind else (3, 4, "1,4")
     return apply(
         RULE,
@@ -94,6 +94,15 @@ def test_rows_of_the_item() -> None:
 )
 def test_matrices_that_are_no_layer_stay(layer: str) -> None:
     assert product(layer).times == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [("b = Add(a, a)", 1), ("b = Div(a, a)", 0), ("z = Log(a) g = Less(z, a) b = Cast<to = 1>(g)", 1)],
+)
+def test_a_vector_that_may_be_infinite_stays(step: str, times: int) -> None:
+    """An infinite score, which a Sigmoid makes one or zero, would be no number."""
+    assert product(times=f"a = Unsqueeze(user, two) {step} y = MatMul(m, b)").times == times
 
 
 def test_a_vector_for_each_row_of_the_user_stays() -> None:
