@@ -81,6 +81,9 @@ class ColumnsApart(Rule[Region]):
         makes = any(n.op in PRODUCTS and n.output in inside for n in nodes)
         if not makes or not all(n is node or _is_divisible(n, inside, at) for n in nodes):
             return None
+        # What sums columns up is replaced first, and the Concat with it where it joins such a sum.
+        if any(n.output in node.inputs and n.output not in inside for n in nodes):
+            return None
         ends = {value: {0, len(order)} for (value, _), order in found.places.items()}
         ends[node.output] |= {run.start for run in runs_of(parts, at)}
         return Region(parts, nodes, _spread(ends, [n for n in nodes if n is not node], at))

@@ -37,6 +37,7 @@ def has_wide_rows(outcome: Outcome) -> bool:
         "p = MatMul(item_h, v) m = Mul(x, p) y = MatMul(m, w)",
         "p = Gemm(item_h, v, b) m = Mul(p, x) y = Gemm(m, w, c)",
         "p = Gemm<transB = 1, alpha = 2.0>(item_h, vt, b) m = Mul(x, p) y = Gemm<transB = 1, alpha = 3.0>(m, wt, c)",
+        "p = Gemm<transB = 2>(item_h, vt, b) m = Mul(x, p) y = Gemm<transB = 3>(m, wt, c)",
         "p = Gemm(item_h, v, row) m = Mul(x, p) s = Add(m, x) y = Gemm(s, w, one)",
         "p = Gemm(item_h, v, b) q = Sigmoid(p) z = Mul(q, row) r = Round(z) m = Sub(x, r) y = MatMul(m, w)",
         "p = Gemm(item_h, v, one) m = Mul(x, p) k = Mul(m, one) y = MatMul(k, w)",
@@ -66,6 +67,14 @@ def test_two_ends() -> None:
     outcome = mixed(body, "float[B,3] y, float[B,3] z")
     assert outcome.times == 1
     assert not has_wide_rows(outcome)
+
+
+def test_not_where_the_concat_joins_a_sum_of_the_columns(caplog: pytest.LogCaptureFixture) -> None:
+    """It is another Concat by the time it would be replaced."""
+    text = f"""score ({SIDES}) => (float[B,3] y) <{WEIGHTS}> {{
+        p = MatMul(item_h, v) t = MatMul(p, w) x = Concat<axis = 1>(user, t) m = Mul(x, p) y = MatMul(m, w) }}"""
+    assert apply(RULE, text).times == 0
+    assert not caplog.records
 
 
 def test_scales_of_each_side() -> None:

@@ -290,7 +290,26 @@ def lookup_in_each_row(b: Builder) -> None:
     b.node("GatherND", [x, places], replace(x, shape=(B, ids.shape[1], Size(WIDTH))), batch_dims=1)
 
 
+def scaled_columns(b: Builder) -> None:
+    """Columns that a narrow layer makes, times a row of the user or of both, as layers of a cross network have it."""
+    rows = [row_of(b, user) for user in (True, False)]
+    given = [row for row in rows if row is not None]
+    if len(given) < len(rows):
+        return
+    first = given[0] if b.chance() else joined(b, given if b.chance() else given[::-1], 1)
+    x, width = given[1] if first is given[0] else first, first.shape[1].n
+    for _ in range(1 + b.below(2)):
+        made = product(b, product(b, x, 1 + b.below(2)), width, bias=b.chance())
+        x = _times(b, first, made, (B, Size(width)))
+        if b.chance():
+            like = replace(x, bound=x.bound + first.bound)
+            x = b.node("Add", [x, first] if b.chance() else [first, x], like)
+    for _ in range(1 + b.below(2)):
+        product(b, x, 1 + b.below(3), bias=b.chance())
+
+
 FIELDS: list[Block] = [
+    scaled_columns,
     dots,
     dots,
     stacked_dots,

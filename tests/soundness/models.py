@@ -16,6 +16,7 @@ from tests.soundness.field_blocks import (
     made_matrix,
     other_precision,
     outer_layer,
+    scaled_columns,
     stacked_dots,
     stacked_ids,
 )
@@ -39,6 +40,7 @@ OPSETS = (11, 12, 13, 17, 18, 20, 21)
 NAMES = ("{}_{}", "{}_{}", "/net/{}_{}/out:0", "{1} {0}.ü,*[0]")
 
 MEETING: dict[str, list[Block]] = {
+    "columns-apart": [scaled_columns],
     "concat-extreme": [extremes],
     "concat-lookup": [stacked_ids],
     "concat-windows": [windows],
@@ -50,6 +52,7 @@ MEETING: dict[str, list[Block]] = {
     "joined-entries": [entries],
     "lone-window": [windows],
     "made-matrix": [made_matrix],
+    "narrow-columns": [scaled_columns],
     "outer-layer": [outer_layer],
     "padded-conv": [windows],
     "parted-products": [cut_apart],
