@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, same
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import mixed_parts
 from mari_onnx.patterns.views import VIEWS
@@ -24,7 +25,7 @@ class Dot:
         op: ``Mul`` or ``MatMul``.
         left: One operand, the one for each candidate if only one is.
         right: The other.
-        scale: A number that it is multiplied with, computed once; ``""`` for none.
+        scale: A finite number that it is multiplied with, computed once; ``""`` for none.
     """
 
     value: str
@@ -74,7 +75,7 @@ def _scaled(value: str, node: Node, at: Workspace) -> Dot | None:
         if not at.is_once(scale) or sizes is None or len(sizes) > (at.fact(inner).rank or 0):
             continue
         dot = dot_of(inner, at) if all(same(d, 1) for d in sizes) else None
-        if dot is not None and not dot.scale:
+        if dot is not None and not dot.scale and never_infinite(scale, at):
             return replace(dot, value=value, scale=scale)
     return None
 

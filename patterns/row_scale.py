@@ -76,7 +76,7 @@ class RowScale(Rule[Scaled]):
         pieces = tuple(_chain(v, at) for v, _, size in parts if size)
         numbers = {piece.numbers for piece in pieces}
         kinds = {at.is_once(piece.rows) for piece in pieces}
-        if len(numbers) > 1 or not pieces[0].numbers or len(kinds) < 2 or any(piece.norm for piece in pieces):
+        if len(numbers) != 1 or not pieces[0].numbers or len(kinds) < 2 or any(piece.norm for piece in pieces):
             return None
         if not _all_move(pieces[0], at):
             return None

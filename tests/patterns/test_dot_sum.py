@@ -35,6 +35,14 @@ def test_of_one_side(pairs: tuple[str, ...], keepdims: int) -> None:
     assert outcome.ops["ReduceSum"] == outcome.ops["Mul"] == 1
 
 
+@pytest.mark.parametrize(("number", "times"), [("Neg(given)", 1), ("Log(given)", 0)])
+def test_numbers_that_may_be_infinite_stay_outside(number: str, times: int) -> None:
+    """Entries of either sign would meet them first, and an infinite score would be no number."""
+    inputs = "float[B,3] user, float[1] given, float[B,3] item, float[B,3] item_2"
+    work = dots("item, user", "item_2, user") + f"n = {number} e0 = Mul(d0, n) s = Add(e0, d1)"
+    assert apply(RULE, text_of(work, inputs=inputs), exact=False).times == times
+
+
 def test_of_the_user() -> None:
     inputs = "float[B,3] user, float[B,5] user_2, float[B] item"
     outcome = apply(

@@ -100,6 +100,13 @@ def test_not_what_may_be_infinite(steps: str) -> None:
     assert divided(steps).times == 0
 
 
+def test_not_without_columns(caplog: pytest.LogCaptureFixture) -> None:
+    text = """score (float[B,0] user, float[B,0] item) => (float[B,4] y) <float[0,4] w> {
+        x = Concat<axis = 1>(user, item) y = MatMul(x, w) }"""
+    assert apply(RULE, text).times == 0
+    assert not caplog.records
+
+
 def divided(steps: str) -> Outcome:
     return apply(
         RULE,
