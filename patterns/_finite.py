@@ -10,7 +10,7 @@ mean over an empty history is 0 / 0, which is no number wherever it is moved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
 
 import numpy as np
 import onnx
@@ -74,28 +74,44 @@ def never_zero(value: str, at: Workspace) -> bool:
 @kept
 def never_infinite(value: str, at: Workspace) -> bool:
     """Whether no entry of a value is infinite: nothing is divided by 0 on the way from the inputs to it."""
+    return all(_is_finite_constant(v, at) for v in _numbers_in(value, BOUNDED, at))
+
+
+@kept
+def infinite_by_masks_alone(value: str, at: Workspace) -> bool:
+    """Whether nothing but constants makes scores infinite, behind a Softmax of them or not.
+
+    A row of scores that are minus infinity may be a mean of what its mask leaves out by a finite number.
+    """
+    return None not in _numbers_in(value, BOUNDED - {"Softmax"}, at)
+
+
+def _is_finite_constant(value: str | None, at: Workspace) -> bool:
+    array = at.constant(value) if value is not None else None
+    return array is not None and not bool(np.isinf(array).any())
+
+
+def _numbers_in(value: str, bounded: Set[str], at: Workspace) -> Iterator[str | None]:
+    """The constants that a value is made of, and ``None`` for all else that may be infinite, up to such operators."""
     waiting, seen = [value], {value}
     while waiting:
         name = waiting.pop()
         if at.is_weight(name):
-            array = at.constant(name)
-            if array is None or np.isinf(array).any():
-                return False
+            yield name
             continue
         node = at.graph.producer(name)
         if node is None or at.fact(name).dtype not in FLOATS:
             continue
         if node.domain or node.captures:
-            return False
-        if node.op in BOUNDED or _is_clipped(node, at):
+            yield None
+        if node.op in bounded or _is_clipped(node, at):
             continue
         check = CHECKS.get(node.op)
         if check is not None and not check(node, at):
-            return False
+            yield None
         fresh = [v for v in node.inputs if v and v not in seen]
         seen.update(fresh)
         waiting += fresh
-    return True
 
 
 def _is_sum(value: str, at: Workspace) -> bool:

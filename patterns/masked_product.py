@@ -20,6 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._finite import infinite_by_masks_alone
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
 from mari_onnx.patterns._pieces import Pieces, neighbours
@@ -110,7 +111,8 @@ def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both
     needed = [(bool(not row[once].all()), bool(not row[~once].all())) for row in zeros]
     # Rows of zeros need something to have a value at all.
     needed = [(True, False) if n == (False, False) else n for n in needed]
-    return None if all(n == (True, True) for n in needed) else needed
+    cuts = any(n != (True, True) for n in needed)
+    return needed if cuts and infinite_by_masks_alone(mixing, at) else None
 
 
 def _grouped(needed: Sequence[Both]) -> tuple[tuple[int, int, Both], ...]:

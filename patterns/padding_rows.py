@@ -31,6 +31,7 @@ import numpy as np
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.patterns._entries import NUMBER
+from mari_onnx.patterns._finite import infinite_by_masks_alone
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._gates import Gate, gates_above
 from mari_onnx.patterns._knowledge import Knowledge
@@ -70,7 +71,7 @@ class PaddingRows(Rule[Masking]):
             for dead in (False, True):
                 found = _masking(node, Gate(value, axis, size, dead), knowledge, at)
                 if isinstance(found, Masking):
-                    return found
+                    return found if infinite_by_masks_alone(scores, at) else None
                 refusal = refusal or found
         return refusal
 

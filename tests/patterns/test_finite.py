@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mari_onnx.patterns._finite import never_infinite, never_zero
+from mari_onnx.patterns._finite import infinite_by_masks_alone, never_infinite, never_zero
 from mari_onnx.rewrite.workspace import Workspace
 from tests.patterns.support import at_work, model_of, sides_of
 
@@ -86,3 +86,16 @@ def test_never_infinite(body: str) -> None:
 @pytest.mark.parametrize("body", MAY_BE_INFINITE.values(), ids=MAY_BE_INFINITE)
 def test_may_be_infinite(body: str) -> None:
     assert not never_infinite("y", at(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "masks"),
+    [
+        ("a = Greater(item, half) b = Where(a, item, infinite) y = Softmax(b)", True),
+        ("a = Log(item) b = LayerNormalization(a, half) y = Softmax(b)", True),
+        ("a = Log(item) y = Softmax(a)", False),
+        ("a = Div(item, item) b = Softmax(a) y = Neg(b)", False),
+    ],
+)
+def test_infinite_by_masks_alone(body: str, masks: bool) -> None:
+    assert infinite_by_masks_alone("y", at(body)) == masks

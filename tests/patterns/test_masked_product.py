@@ -203,6 +203,15 @@ def test_softmax(number: float, opset: int, mask: str) -> None:
     assert rows_at_each_candidate(outcome) - {5} == {2}
 
 
+@pytest.mark.parametrize(("ratio", "times"), [("Neg(s)", 1), ("Reciprocal(s)", 0)])
+def test_not_of_scores_that_may_be_infinite(ratio: str, times: int) -> None:
+    """A row of minus infinity is a mean of what the mask leaves out, and no number without that."""
+    mask = minus(triangle(5), np.finfo(F32).min)
+    scores = f"r = {ratio} l = MatMul(r, one) a = Add(l, m) p = Softmax<axis = -1>(a)"
+    outcome = attention(scores, exact=False, m=mask, one=np.eye(5, dtype=F32))
+    assert outcome.times == times
+
+
 def test_softmax_of_minus_infinity_next_to_padding_by_data() -> None:
     """Where all of a row is masked, it is undefined before and after."""
     outcome = attention(

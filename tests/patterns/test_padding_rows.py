@@ -410,6 +410,13 @@ def test_masks_that_need_nothing_or_allow_nothing(mask: str) -> None:
     assert apply(RULE, model, **{**WEIGHTS, **weights}).times == 0
 
 
+@pytest.mark.parametrize(("ratio", "times"), [("Neg", 2), ("Reciprocal", 0)])
+def test_scores_that_may_be_infinite(ratio: str, times: int) -> None:
+    """A row of minus infinity is a mean of what a finite mask leaves out."""
+    model = text(seen=f"{SEEN} ratio = {ratio}(user)").replace("(user, item)", "(ratio, item)")
+    assert apply(RULE, model, exact=False, **WEIGHTS).times == times
+
+
 def test_tokens_that_do_not_see_themselves() -> None:
     weights = {"causal": np.tril(np.ones((T, T), np.bool_), -1) | np.diag(OWN)}
     outcome = run(text(**weights), **weights)
