@@ -73,14 +73,14 @@ class RowScale(Rule[Scaled]):
             mixed = mixed_parts(chain.rows, at) is not None and _all_move(chain, at)
             return Scaled((chain,), (), chain.numbers, chain.norm) if mixed else None
         # The Concat may have been pushed through the scaling already.
+        numbers = next((_chain(v, at).numbers for v, _, size in parts if size), ())
+        if not numbers:
+            return None
         pieces = tuple(_chain(v, at) for v, _, size in parts if size)
-        numbers = {piece.numbers for piece in pieces}
         kinds = {at.is_once(piece.rows) for piece in pieces}
-        if len(numbers) != 1 or not pieces[0].numbers or len(kinds) < 2 or any(piece.norm for piece in pieces):
+        if len(kinds) < 2 or any(piece.norm or piece.numbers != numbers for piece in pieces):
             return None
-        if not _all_move(pieces[0], at):
-            return None
-        return Scaled(pieces, chain.columns, pieces[0].numbers)
+        return Scaled(pieces, chain.columns, numbers) if _all_move(pieces[0], at) else None
 
     def rewrite(self, node: Node, found: Scaled, at: Workspace) -> Sequence[str]:
         lead = (at.fact(node.inputs[0]).shape or ())[:-1]

@@ -121,8 +121,8 @@ def test_inside_every_trial(meta: Exported) -> None:
     """
     applied, trials = engine._Engine._applied, itertools.count()
 
-    def judged(self: Any, rule: AnyRule, node: Node) -> list[Node] | None:
-        touched = applied(self, rule, node)
+    def judged(self: Any, rule: AnyRule, node: Node, found: Any) -> list[Node] | None:
+        touched = applied(self, rule, node, found)
         number = next(trials) if touched is not None else 0
         if touched is not None and (number < 60 or number % 13 == 0):
             model = write_model(without_dead_nodes(self.workspace.graph))
