@@ -15,9 +15,10 @@ from onnx import TensorProto
 from mari_onnx.checks import check_model
 from mari_onnx.errors import ModelError
 from mari_onnx.ir.external import Place, byte_size, is_external
+from mari_onnx.ir.proto import default_set
 from mari_onnx.ir.subgraphs import subgraphs
 from mari_onnx.nested_data import with_outer_data
-from mari_onnx.opsets import converted, default_set, with_operator_sets
+from mari_onnx.opsets import converted, with_operator_sets
 from mari_onnx.repairs import in_order, inlined, with_open_sizes
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"

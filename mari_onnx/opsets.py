@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import onnx
 import onnx.version_converter
 
+from mari_onnx.ir.external import is_external
+from mari_onnx.ir.proto import DEFAULT, default_set
 from mari_onnx.ir.subgraphs import all_graphs
 
-DEFAULT = ("", "ai.onnx")
 ASSUMED = {"com.microsoft": 1}
 """Operator sets of one version alone, which ONNX Runtime knows without an import."""
 
@@ -71,14 +72,9 @@ def _ends(model: onnx.ModelProto) -> list[str]:
     return [value.name for value in (*model.graph.input, *model.graph.output)]
 
 
-def default_set(model: onnx.ModelProto) -> int | None:
-    """The version of the ai.onnx set that a model imports."""
-    return next((o.version for o in model.opset_import if o.domain in DEFAULT), None)
-
-
 def _is_plain(model: onnx.ModelProto) -> bool:
     """Whether a model has neither bodies nor functions, which the converter leaves as they are, nor external data."""
-    outside = any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
+    outside = any(is_external(t) for t in model.graph.initializer)
     return not outside and not model.functions and len(list(all_graphs(model.graph))) == 1
 
 

@@ -20,7 +20,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from mari_onnx.analysis import Analysis
 from mari_onnx.analysis.transfer import RANDOM
-from mari_onnx.ir.dims import Dim, alike, product, same, simplified, substitute
+from mari_onnx.ir.dims import Dim, alike, product, same, substitute
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.ir.orders import order_of
 from mari_onnx.normalise import evaluated, has_subgraph
@@ -142,7 +142,7 @@ def _for_one_candidate(analysis: Analysis, value: str) -> np.ndarray | None:
     fact = analysis.facts[value]
     if fact.content is None or not fact.dtype or fact.axis is not None:
         return None
-    items: list[Dim] = [simplified(substitute(item, 1)) for item in fact.content.items]
+    items: list[Dim] = [substitute(item, 1) for item in fact.content.items]
     if not all(isinstance(item, int) for item in items):
         return None
     return np.array(items).reshape(fact.content.shape).astype(tensor_dtype_to_np_dtype(fact.dtype))

@@ -8,6 +8,8 @@ import onnx
 
 from mari_onnx.analysis.contrib import DOMAIN as RUNTIME_DOMAIN
 from mari_onnx.errors import ModelError
+from mari_onnx.ir.external import is_external
+from mari_onnx.ir.proto import default_set
 from mari_onnx.load import Loaded, without_external_data
 from mari_onnx.runtime import session
 from mari_onnx.verification.sessions import runtime_message
@@ -67,9 +69,9 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
 
     These are external weights, whose files it would look for, and operators that ONNX Runtime calls standard.
     """
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+    if any(map(is_external, model.graph.initializer)):
         model = without_external_data(model)
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    version = default_set(model) or 0
     own = {op for op in KEPT_BY_THE_RUNTIME if not onnx.defs.has(op, max_inclusive_version=version, domain="")}
     return _under_another_domain(model, own) if any(n.op_type in own for n in model.graph.node) else model
 

@@ -17,6 +17,14 @@ from mari_onnx.ir.surgeon import node_protos
 
 _SUBGRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
+DEFAULT = ("", "ai.onnx")
+"""The two names of one operator set."""
+
+
+def default_set(model: onnx.ModelProto) -> int | None:
+    """The version of the ai.onnx set that a model imports."""
+    return next((o.version for o in model.opset_import if o.domain in DEFAULT), None)
+
 
 def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     """The main graph of a model.
@@ -28,7 +36,7 @@ def read_graph(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     Raises:
         ModelError: No ai.onnx operator set is imported.
     """
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    opset = default_set(model)
     if opset is None:
         raise ModelError("the model imports no ai.onnx operator set, so its nodes have no defined meaning")
     graph = model.graph
@@ -109,7 +117,7 @@ def constant_value(node: Node) -> np.ndarray | None:
     if node.op != "Constant" or node.domain or len(node.attrs) != 1:
         return None
     ((name, value),) = node.attrs.items()
-    if name == "value" and value.data_location != onnx.TensorProto.EXTERNAL:
+    if name == "value" and not is_external(value):
         return onnx.numpy_helper.to_array(value)
     dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
     return np.array(value, dtypes[name]) if name in dtypes else None
