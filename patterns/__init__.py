@@ -103,6 +103,7 @@ from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
 from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
+from mari_onnx.patterns.stacked_pieces import StackedPieces
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.tower_parts import TowerParts
@@ -127,6 +128,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatOrder(),
     ConcatNested(),
     Rejoined(),
+    StackedPieces(),
     ColumnsApart(),
     ProductNorm(),
     NormProduct(),

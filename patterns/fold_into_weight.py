@@ -102,15 +102,15 @@ def _factors(value: str, at: Workspace) -> tuple[str, str]:
 
 def _fits(found: Folded, at: Workspace) -> bool:
     """Whether each item's value lacks the axis of tokens, and all else has no axis but that and the columns."""
-    lead = found.form.shape[:-2] if len(found.form.shape) > 2 else found.form.shape[:1]
-    lead = (*lead, 1) if len(found.form.shape) > 2 else lead
-    if not all(_is(at.fact(item).shape, lead) for item in found.scaled):
-        return False
     factors = [[factor for factor, _ in terms if factor] for terms in found.scaled.values()]
+    if not all(any(_has_tokens(v, found.tokens, at) for v in group) for group in factors):
+        return False
     fixed = [v for v, _ in found.once]
     if not all(_is_per_token(v, found.tokens, at) for v in (*fixed, *(v for group in factors for v in group))):
         return False
-    return all(any(_has_tokens(v, found.tokens, at) for v in group) for group in factors)
+    lead = found.form.shape[:-2] if len(found.form.shape) > 2 else found.form.shape[:1]
+    lead = (*lead, 1) if len(found.form.shape) > 2 else lead
+    return all(_is(at.fact(item).shape, lead) for item in found.scaled)
 
 
 def _is(shape: Shape | None, lead: Shape) -> bool:

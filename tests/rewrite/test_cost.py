@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 
 import pytest
 
-from mari_onnx.rewrite.cost import CostModel, node_cost
+from mari_onnx.calibration.fit import priced
+from mari_onnx.rewrite.cost import node_cost
 from tests.patterns.support import at_work, model_of, sides_of
 
 
-def cost_of(op: str, text: str, packed: float) -> float:
+def cost_of(op: str, text: str, **prices: float) -> float:
     """Microseconds of a node, at 512 candidates."""
     model = model_of(text)
     at = at_work(model, sides_of(model))
     (node,) = (n for n in at.graph.nodes if n.op == op)
-    return node_cost(node, at.facts, replace(CostModel(), packed=packed))
+    return node_cost(node, at.facts, priced(prices))
 
 
 @pytest.mark.parametrize("op", ["MatMul", "Gemm"])
@@ -37,3 +38,25 @@ def test_a_product_puts_computed_weights_in_order_first(op: str, rows: str, weig
     }}"""
     free = cost_of(op, text, packed=float("inf"))
     assert cost_of(op, text, packed=2.0) - free == (24 * 32 / 2.0 if packed else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("perm", "pieces"),
+    [
+        ((1, 2, 0, 3), 1.5),  # heads, laid side by side
+        ((0, 2, 3, 1, 4), 1.5),
+        ((2, 0, 1, 3), 6),  # heads, put in front
+        ((0, 2, 1, 3), 6),  # a swap is done like that
+        ((2, 1, 0, 3), 6),  # two axes move
+    ],
+)
+def test_rows_that_one_axis_passes_are_read_in_order(perm: tuple[int, ...], pieces: float) -> None:
+    sizes = ("B", 3, 4, 5, 6)[: len(perm)]
+    turned = ",".join(str(sizes[axis]) for axis in perm)
+    text = f"""score (float[{",".join(map(str, sizes))}] item) => (float[{turned}] z) {{
+        y = Transpose<perm = [{",".join(map(str, perm))}]>(item)
+        z = Abs(y)
+    }}"""
+    rows = 512 * math.prod(sizes[1:-1])
+    free = cost_of("Transpose", text, copy=0.0)
+    assert cost_of("Transpose", text, copy=1.0) - free == pytest.approx(pieces * rows)
