@@ -21,6 +21,18 @@ from tests.patterns.support import assert_valid, session
 MODELS = catalog.exported()
 
 
+def _by_turns(turn: int) -> list[Exported]:
+    """Each architecture as one of its exporters writes it, next ones from different exporters."""
+    architectures: dict[str, list[Exported]] = {}
+    for meta in MODELS:
+        architectures.setdefault(meta.name.rpartition("_")[0], []).append(meta)
+    return [exports[(place + turn) % len(exports)] for place, exports in enumerate(architectures.values())]
+
+
+FIRST_HALF, OTHER_HALF = _by_turns(0), _by_turns(1)
+"""For tests that take long: between them they meet every export."""
+
+
 def users_of(meta: Exported) -> list[str]:
     """What ``--user`` says for a model."""
     if meta.user_columns is None:
@@ -78,6 +90,12 @@ def built(
 ) -> Built:
     settings = options_for(meta, **options)
     return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit, afterwards=afterwards)
+
+
+@cache
+def result_of(path: Path) -> Built:
+    """What all rules make of an export; asked for again, it is the very same, so it must not be changed."""
+    return built(next(m for m in MODELS if m.path == path))
 
 
 def assert_right(meta: Exported, result: onnx.ModelProto, note: str = "") -> None:

@@ -13,7 +13,7 @@ from mari_onnx.ir import Graph, Node, read_graph, write_model
 from mari_onnx.normalise import normalise
 from mari_onnx.tidy import tidy, with_unique_node_names, without_keepers
 from models.catalog import Exported
-from tests.committed import MODELS, built, reads
+from tests.committed import MODELS, reads, result_of
 from tests.patterns.support import model_of, session
 
 
@@ -244,8 +244,7 @@ def test_other_matrices_stay(shape: str, perm: str, body: str, more: str) -> Non
 
 @pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
 def test_results_are_tidy(meta: Exported) -> None:
-    result = built(meta)
-    graph = result.model.graph
+    graph = result_of(meta.path).model.graph
     read = reads(graph)
     assert all(any(o in read for o in node.output) for node in graph.node), "a node that nobody needs"
     assert all(tensor.name in read for tensor in graph.initializer), "a weight that nobody needs"

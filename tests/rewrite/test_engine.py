@@ -26,10 +26,10 @@ from mari_onnx.rewrite.rule import Exactness, Phase, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 from mari_onnx.signature import separate
 from models.catalog import Exported
-from tests.committed import MODELS, users_of
+from tests.committed import OTHER_HALF, users_of
 from tests.patterns.support import apply, at_work, judge, model_of, sides_of
 
-each_model = pytest.mark.parametrize("meta", MODELS, ids=lambda meta: meta.name)
+each_of_the_other_half = pytest.mark.parametrize("meta", OTHER_HALF, ids=lambda meta: meta.name)
 
 CHAIN = """score (float[B,3] user, float[B,3] item) => (float[B,3] y) {
     a = Add(user, item)
@@ -317,7 +317,7 @@ def test_a_bug_in_one_rule_does_not_stop_the_others() -> None:
     assert operators(workspace).count("Relu") == 1
 
 
-@each_model
+@each_of_the_other_half
 def test_all_trials_on_a_model_taken_back(meta: Exported) -> None:
     """Nothing ever pays: every rule is tried everywhere, with all that follows, and the graph stays as it was."""
     graph = normalise(read_graph(load_model(meta.path).model))
