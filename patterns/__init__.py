@@ -45,6 +45,7 @@ from mari_onnx.patterns.early_windows import EarlyWindows
 from mari_onnx.patterns.einsum_heads import EinsumHeads
 from mari_onnx.patterns.einsum_matmul import EinsumMatMul
 from mari_onnx.patterns.einsum_mixing import EinsumMixing
+from mari_onnx.patterns.einsum_pairs import EinsumPairs
 from mari_onnx.patterns.einsum_product import EinsumProduct
 from mari_onnx.patterns.einsum_repeat import EinsumRepeat
 from mari_onnx.patterns.exact_casts import ExactCasts
@@ -141,6 +142,7 @@ RULES: tuple[Rule[Any], ...] = (
     ContractedWeight(),
     OuterLayer(),
     MadeMatrix(),
+    EinsumPairs(),
     EinsumProduct(),
     EinsumHeads(),
     EinsumMatMul(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir.graph import Node
+from mari_onnx.rewrite.contractions import from_left
 
 Sizes = tuple[int, ...]
 
@@ -33,12 +35,15 @@ def _recurrent(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> flo
 
 
 def _einsum(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
-    terms = str(node.attrs["equation"]).replace(" ", "").split("->")[0].split(",")
+    known = [sizes for sizes in inputs if sizes is not None]
+    parsed = einsum_terms(str(node.attrs["equation"]), [len(sizes) for sizes in known])
+    if parsed is None:
+        return 0.0
     letters: dict[str, int] = {}
-    for term, sizes in zip(terms, inputs, strict=True):
-        for letter, size in zip(reversed(term.replace("...", "")), reversed(sizes or ()), strict=False):
+    for term, sizes in zip(parsed[0], known, strict=True):
+        for letter, size in zip(term, sizes, strict=True):
             letters[letter] = max(letters.get(letter, 1), size)
-    return 2.0 * math.prod(letters.values()) if len(terms) > 1 else 0.0
+    return sum(2.0 * math.prod(letters[x] for x in {*step.left, *step.right}) for step in from_left(*parsed))
 
 
 def _attention(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:

@@ -15,10 +15,12 @@ import onnx
 
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
+from mari_onnx.analysis.transfer.products import einsum_terms
 from mari_onnx.ir.dims import substitute
 from mari_onnx.ir.graph import Node
 from mari_onnx.ir.orders import order_of
 from mari_onnx.rewrite.arithmetic import ATTENTION, FLOPS, MATRICES, Sizes, rearranged_entries, scores
+from mari_onnx.rewrite.contractions import from_left
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
     """Microseconds per request."""
     if node.op in VIEWS:
         return model.launch_view
+    if node.op == "Einsum" and len(node.inputs) > 2:
+        return _contractions(node, facts, model)
     inputs = _input_sizes(node, facts, model)
     outputs = [model.sizes(facts.get(v)) for v in node.outputs if v]
     output = outputs[0] if outputs and outputs[0] is not None else ()
@@ -131,6 +135,22 @@ def node_cost(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
         return cost + math.prod(output[:-1]) * model.row
     if node.op in GROUPED:
         return cost + math.prod(output) * model.copy + _groups(node, facts, inputs) * model.group
+    return cost
+
+
+def _contractions(node: Node, facts: Mapping[str, Fact], model: CostModel) -> float:
+    """What an Einsum of several operands takes: as much as its contractions one by one."""
+    shapes = [facts.get(v, Fact()).shape or () for v in node.inputs]
+    parsed = einsum_terms(str(node.attrs["equation"]), [len(s) for s in shapes])
+    if parsed is None:
+        return model.launch
+    sizes = {x: d for term, shape in zip(parsed[0], shapes, strict=True) for x, d in zip(term, shape, strict=True)}
+    cost, made, known = 0.0, node.inputs[0], dict(facts)
+    for value, step in zip(node.inputs[1:], from_left(*parsed), strict=True):
+        pair = Node("Einsum", (made, value), (f"{made}/{value}",), {"equation": step.equation})
+        made = pair.output
+        known[made] = Fact(shape=tuple(sizes[x] for x in step.made))
+        cost += node_cost(pair, known, model)
     return cost
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from mari_onnx.calibration.fit import priced
-from mari_onnx.rewrite.cost import node_cost
+from mari_onnx.rewrite.cost import CostModel, node_cost, node_flops
 from tests.patterns.support import at_work, model_of, sides_of
 
 
@@ -60,3 +60,34 @@ def test_rows_that_one_axis_passes_are_read_in_order(perm: tuple[int, ...], piec
     rows = 512 * math.prod(sizes[1:-1])
     free = cost_of("Transpose", text, copy=0.0)
     assert cost_of("Transpose", text, copy=1.0) - free == pytest.approx(pieces * rows)
+
+
+def einsums(text: str) -> list[tuple[float, float]]:
+    """Microseconds and floating-point operations of the Einsums of a model, at 512 candidates."""
+    model = model_of(text)
+    at = at_work(model, sides_of(model))
+    nodes = [n for n in at.graph.nodes if n.op == "Einsum"]
+    return [(node_cost(n, at.facts, CostModel()), node_flops(n, at.facts, CostModel())) for n in nodes]
+
+
+def test_several_operands_are_taken_two_at_a_time() -> None:
+    head = "score (float[B,2] item, float[B,3,4] item_keys) => (float[B,3] y) <float[2,4] w>"
+    (one,) = einsums(f"""{head} {{
+        y = Einsum<equation = "bi,ij,btj->bt">(item, w, item_keys)
+    }}""")
+    two = einsums(f"""{head} {{
+        q = Einsum<equation = "bi,ij->bj">(item, w)
+        y = Einsum<equation = "bj,btj->bt">(q, item_keys)
+    }}""")
+    assert one == pytest.approx(tuple(map(sum, zip(*two, strict=True))))
+    assert one[1] == 2 * 512 * (2 * 4 + 3 * 4)
+
+
+def test_letters_that_an_ellipsis_stands_for_count() -> None:
+    spelled, hidden = (
+        einsums(f"""score (float[B,3,4] item) => (float[B,3,5] y) <float[4,5] w> {{
+            y = Einsum<equation = "{equation}">(item, w)
+        }}""")
+        for equation in ("btj,jk->btk", "...j,jk->...k")
+    )
+    assert spelled[0][1] == hidden[0][1] == 2 * 512 * 3 * 4 * 5
