@@ -101,6 +101,7 @@ from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
 from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
+from mari_onnx.patterns.split_einsum import SplitEinsum
 from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
@@ -142,6 +143,7 @@ RULES: tuple[Rule[Any], ...] = (
     ContractedWeight(),
     OuterLayer(),
     MadeMatrix(),
+    SplitEinsum(),
     EinsumPairs(),
     EinsumProduct(),
     EinsumHeads(),
