@@ -58,6 +58,8 @@ def assert_true(case: Case) -> None:
         ("Equal", constant(N, 2), constant(-1, 2), [False, True]),
         ("Less", constant(N, 2), constant(N, 3), [False, True]),
         ("Greater", constant(5, 2), constant(4, 3), [True, False]),
+        ("LessOrEqual", constant(5, 2, N), constant(4, 2, N), [False, True, True]),
+        ("GreaterOrEqual", constant(5, 2, N), constant(4, 3, 0), [True, False, True]),
         ("Max", constant(5, 2), constant(4, 3), [5, 3]),
         ("Min", constant(5, 2), constant(4, 3), [4, 2]),
         ("Max", constant(N, 2), constant(N, 3), [N, 3]),
@@ -81,6 +83,8 @@ def test_arithmetic(op: str, left: Operand, right: Operand, expected: list[Any])
         ("Div", constant(N + 1), constant(N)),
         ("Equal", constant(N), constant(1)),
         ("Less", constant(N), constant(4)),
+        ("LessOrEqual", constant(N), constant(4)),
+        ("GreaterOrEqual", constant(N), constant(4)),
         ("Mod", constant(N), constant(4)),
         ("Max", constant(N), constant(1)),
         ("Min", constant(N), constant(2)),
@@ -91,12 +95,17 @@ def test_what_depends_on_how_many_candidates_there_are_is_not_guessed(op: str, l
     assert Case(op, [left, right], {}).facts()[0].content is None
 
 
+def test_a_number_of_either_sign_has_no_known_magnitude() -> None:
+    assert Case("Abs", [constant(N - 4)], {}).facts()[0].content is None
+
+
 def test_logic_and_choice() -> None:
     assert entries(Case("Not", [truth(True, False)], {})) == [False, True]
     assert entries(Case("And", [truth(True, False), truth(True, True)], {})) == [True, False]
     assert entries(Case("Or", [truth(True, False), truth(False, False)], {})) == [True, False]
     assert entries(Case("Where", [truth(True, False), constant(N, N), constant(1, 2)], {})) == [N, 2]
     assert entries(Case("Neg", [constant(2, N)], {})) == [-2, -N]
+    assert entries(Case("Abs", [constant(2, -1, N, -N)], {})) == [2, 1, N, N]
 
 
 def test_shapes() -> None:
