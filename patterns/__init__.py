@@ -143,8 +143,6 @@ RULES: tuple[Rule[Any], ...] = (
     ContractedWeight(),
     OuterLayer(),
     MadeMatrix(),
-    SplitEinsum(),
-    EinsumPairs(),
     EinsumProduct(),
     EinsumHeads(),
     EinsumMatMul(),
@@ -152,6 +150,8 @@ RULES: tuple[Rule[Any], ...] = (
     ThinProduct(),
     ConcatEinsum(),
     Experts(),
+    SplitEinsum(),  # before operands are taken in pairs, of which fewer are the user's alone then
+    EinsumPairs(),
     FoldIntoWeight(),
     LinearSplit(),
     ChainedProducts(),
