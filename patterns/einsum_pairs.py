@@ -76,7 +76,7 @@ class EinsumPairs(Rule[tuple[Step, ...]]):
         # ONNX Runtime's Einsum does not survive operands without entries that have little in common.
         if any(may_be_zero(d) for v in node.inputs for d in at.fact(v).shape or ()):
             return None
-        if all(at.is_weight(v) or never_infinite(v, at) for v in node.inputs):
+        if all(never_infinite(v, at) for v in node.inputs):
             return _least(node.inputs, terms, result, at)
         return tuple(Step(0, 1, step) for step in from_left(terms, result))
 
