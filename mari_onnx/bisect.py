@@ -23,17 +23,19 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
         options: As in the run that failed.
         built: Its result.
     """
-    rules, afterwards = built.rewritten.rules, built.rewritten.afterwards
+    done = built.rewritten
+    rules, afterwards = done.rules, done.afterwards
 
     def is_right(limit: int | None, used: Sequence[AnyRule] = rules) -> bool:
         from mari_onnx.pipeline import build, check
 
         try:
-            return check(source, build(loaded, options, used, limit, afterwards=afterwards), options).passed
+            again = build(loaded, options, used, limit, afterwards=afterwards, less=done.less)
+            return check(source, again, options).passed
         except MariError:
             return False
 
-    steps = built.rewritten.applied[-1].step if built.rewritten.applied else 0
+    steps = done.applied[-1].step if done.applied else 0
     if not is_right(0):
         return "it is wrong before any rule is applied, in the hoist"
     right, wrong = 0, steps
@@ -43,7 +45,7 @@ def guilty_rewrite(source: ModelLike, loaded: Loaded, options: Options, built: B
             right = middle
         else:
             wrong = middle
-    guilty = [a for a in built.rewritten.applied if a.step == wrong]
+    guilty = [a for a in done.applied if a.step == wrong]
     if not guilty:
         return "no single rewrite is to blame"
     # A rewrite is kept with all that it led to: the guilty rule is the one without which the result is right.

@@ -25,6 +25,7 @@ from mari_onnx.remarks import remarks_on_result
 from mari_onnx.report import Report, summarise
 from mari_onnx.resolving import resolve
 from mari_onnx.rewrite.engine import rewrite
+from mari_onnx.rewrite.objective import LESS
 from mari_onnx.rewrite.record import Applied, Rewritten
 from mari_onnx.rewrite.registry import AnyRule, chosen_rules
 from mari_onnx.rewrite.rivals import rewrite_afterwards, rewrite_best
@@ -227,6 +228,7 @@ def build(
     limit: int | None = None,
     tell: Progress = lambda stage: None,
     afterwards: Sequence[AnyRule] = (),
+    less: float = LESS,
 ) -> Built:
     """Every stage but verification.
 
@@ -237,6 +239,7 @@ def build(
         limit: Stop after so many rewrites, with just these rules and those that come afterwards.
         tell: Told the stage.
         afterwards: With a limit, the rules to use when the others find nothing more.
+        less: With a limit, what each size of requests counts, in proportion to the one before.
 
     Raises:
         ModelError: The result is not a valid model (which is a bug of ours).
@@ -256,7 +259,7 @@ def build(
         workspace, rewritten = rewrite_best(hoisted, rules, options.cost_model, progress)
     else:
         workspace = hoisted()
-        rewritten = rewrite(workspace, rules, options.cost_model, limit=limit, progress=progress)
+        rewritten = rewrite(workspace, rules, options.cost_model, limit=limit, progress=progress, less=less)
         if afterwards:
             rewritten = rewrite_afterwards(workspace, rewritten, afterwards, options.cost_model, limit)
     tell("tidy")

@@ -13,6 +13,7 @@ import onnx
 from mari_onnx.load import Loaded, load_model
 from mari_onnx.options import Options
 from mari_onnx.pipeline import Built, build
+from mari_onnx.rewrite.objective import LESS
 from mari_onnx.rewrite.registry import AnyRule, all_rules
 from models import catalog
 from models.catalog import Exported, Feeds
@@ -86,10 +87,12 @@ def built(
     rules: Sequence[AnyRule] | None = None,
     limit: int | None = None,
     afterwards: Sequence[AnyRule] = (),
+    less: float = LESS,
     **options: Any,
 ) -> Built:
     settings = options_for(meta, **options)
-    return build(loaded(meta.path), settings, all_rules() if rules is None else rules, limit, afterwards=afterwards)
+    chosen = all_rules() if rules is None else rules
+    return build(loaded(meta.path), settings, chosen, limit, afterwards=afterwards, less=less)
 
 
 @cache

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,8 +27,8 @@ from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.integers import is_of_integers
 from mari_onnx.rewrite.memory import Memory
-from mari_onnx.rewrite.objective import objective
-from mari_onnx.rewrite.record import Applied, Rewritten
+from mari_onnx.rewrite.objective import LESS, Objective, objective
+from mari_onnx.rewrite.record import Applied, Rewritten, Trials
 from mari_onnx.rewrite.registry import AnyRule, by_operator
 from mari_onnx.rewrite.rule import Phase, Refusal
 from mari_onnx.rewrite.workspace import Workspace
@@ -58,15 +57,6 @@ MIN_GAIN = 1e-6
 """Microseconds."""
 
 
-@dataclass
-class _Trials:
-    """What one run of the engine keeps count of."""
-
-    left: int
-    applied: list[Applied] = field(default_factory=list)
-    refused: dict[tuple[str, str], str] = field(default_factory=dict)
-
-
 def rewrite(
     workspace: Workspace,
     rules: Sequence[AnyRule],
@@ -75,6 +65,7 @@ def rewrite(
     max_trials: int | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    less: float = LESS,
 ) -> Rewritten:
     """Applies rules to a graph until none of them pays.
 
@@ -85,16 +76,19 @@ def rewrite(
         max_trials: How often rules may be tried; by default in proportion to the size of the graph.
         limit: Stop after so many outermost applications (to find a guilty one).
         progress: Called with the number of nodes looked at and their number in all.
+        less: What each size of requests counts, in proportion to the one before.
     """
+    goal = objective(workspace.graph.nodes, workspace.facts, model, less)
     budget = TRIALS_PER_NODE * len(workspace.graph) + 3000 if max_trials is None else max_trials
-    engine = _Engine(workspace, rules, model, _Trials(budget), limit)
+    engine = _Engine(workspace, rules, goal, Trials(budget), limit)
     known = {node.where() for node in workspace.graph.nodes}
     engine.run(progress)
     trials = engine.trials
     known |= {node.where() for node in workspace.graph.nodes}
     # Nodes that only a trial had, which was rolled back, mean nothing to a reader.
     refused = {place: reason for place, reason in trials.refused.items() if place[1] in known}
-    return Rewritten(tuple(trials.applied), refused, trials.left <= 0, tuple(rules), trials=budget - trials.left)
+    tried = budget - trials.left
+    return Rewritten(tuple(trials.applied), refused, trials.left <= 0, tuple(rules), trials=tried, less=less)
 
 
 class _Engine:
@@ -102,8 +96,8 @@ class _Engine:
         self,
         workspace: Workspace,
         rules: Sequence[AnyRule],
-        model: CostModel,
-        trials: _Trials,
+        goal: Objective,
+        trials: Trials,
         limit: int | None,
     ) -> None:
         self.workspace = workspace
@@ -113,7 +107,7 @@ class _Engine:
         self.rules = self.by_phase[Phase.MAIN]
         self.enabling = by_operator([r for r in rules if r.enabling])
         self._early_names = {r.name for r in rules if Phase.EARLY in r.phases}
-        self.objective = objective(workspace.graph.nodes, workspace.facts, model)
+        self.objective = goal
         self.trials = trials
         self.limit = limit
         self.outermost = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from mari_onnx.rewrite.objective import LESS
 from mari_onnx.rewrite.registry import AnyRule
 
 
@@ -42,6 +43,7 @@ class Rewritten:
         rules: The rules that were tried.
         afterwards: The rules that were tried when those found nothing more.
         trials: How often a rule was tried.
+        less: What each size of requests counted, in proportion to the one before.
     """
 
     applied: tuple[Applied, ...]
@@ -50,3 +52,19 @@ class Rewritten:
     rules: tuple[AnyRule, ...]
     afterwards: tuple[AnyRule, ...] = ()
     trials: int = 0
+    less: float = LESS
+
+
+@dataclass
+class Trials:
+    """What one run of the engine keeps count of.
+
+    Attributes:
+        left: How often rules may still be tried.
+        applied: Applications that were kept so far.
+        refused: Why rules did not apply so far, by rule and node.
+    """
+
+    left: int
+    applied: list[Applied] = field(default_factory=list)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)

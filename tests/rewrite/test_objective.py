@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from mari_onnx.patterns import RULES
 from mari_onnx.rewrite import rivals
 from mari_onnx.rewrite.cost import CostModel, node_cost
 from mari_onnx.rewrite.engine import rewrite
-from mari_onnx.rewrite.objective import Objective, objective
+from mari_onnx.rewrite.objective import LESS, SLOWER, Objective, merit, objective
 from mari_onnx.rewrite.rivals import rewrite_best
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -46,6 +47,22 @@ def test_each_size_counts_in_proportion_to_its_time() -> None:
     shares = [w * cost / costs[0] for w, cost in zip(goal.weights, costs, strict=True)]
     assert shares == pytest.approx([1, 1 / 4, 1 / 16, 1 / 64])
     assert goal.cost(at.graph.nodes, at.facts) == pytest.approx(costs[0] * sum(shares))
+
+
+def test_all_sizes_count_alike_where_they_are_to() -> None:
+    at = opened(SPLIT)
+    goal = objective(at.graph.nodes, at.facts, CostModel(), less=1.0)
+    times = goal.times(at.graph.nodes, at.facts)
+    assert [w * t for w, t in zip(goal.weights, times, strict=True)] == pytest.approx([times[0]] * 4)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_merit_is_how_many_times_faster_less_what_is_slower(place: int) -> None:
+    before = (100.0, 40.0, 10.0, 5.0)
+    faster, slower = (tuple(t * by if p == place else t for p, t in enumerate(before)) for by in (0.5, 2.0))
+    assert merit(before, before) == 0
+    assert merit(before, faster) == pytest.approx(LESS**place * math.log(2))
+    assert merit(before, slower) == pytest.approx(-(LESS**place) * math.log(2) - SLOWER)
 
 
 DEAR = """score (float[B,64] user, float[B,64] item) => (float[B,64] y) {
@@ -153,6 +170,44 @@ def test_weights_built_for_each_request_must_not_slow_down_small_ones(width: int
     _, best = rewrite_best(lambda: opened(text), RULES, CostModel())
     assert rule in {a.rule for a in best.applied}
     assert (rule == "fold-into-weight") == ("fold-into-weight" in {a.rule for a in best.applied})
+
+
+class Spread(Rule[str]):
+    """Log(x) -> Neg(Neg(Neg(x))): faster for many candidates, slower for few."""
+
+    name = "spread"
+    algebra = "log x = ---x"
+    exactness = Exactness.EXACT
+    ops = frozenset({"Log"})
+
+    def match(self, node: Node, at: Workspace) -> str | None:
+        return node.inputs[0]
+
+    def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
+        return [at.emit("Neg", [at.emit("Neg", [at.emit("Neg", [found])])])]
+
+
+@pytest.mark.parametrize(
+    ("launch", "found", "better"),
+    [
+        (2.0, True, "either"),  # nor does one for which all sizes count alike do without it
+        (10.0, True, "first"),  # 1.6x faster for 512 candidates, 0.7x for one
+        (20.0, True, "other"),  # 1.25x faster for 512 candidates, 0.7x for one
+        (30.0, False, "either"),
+    ],
+)
+def test_a_result_that_slows_down_small_requests_is_compared_with_another(
+    launch: float, found: bool, better: str
+) -> None:
+    model = CostModel(launch=launch)
+    alone = rewrite(opened(DEAR), [Spread()], model)
+    assert [a.rule for a in alone.applied] == ["spread"] * found
+    at, best = rewrite_best(lambda: opened(DEAR), [Spread()], model)
+    assert [a.rule for a in best.applied] == ["spread"] * (found and better != "other")
+    assert ("Log" in {n.op for n in at.graph.nodes}) == (not best.applied)
+    assert best.less == (1.0 if better == "other" else LESS)
+    again = rewrite(opened(DEAR), best.rules, model, limit=9, less=best.less)
+    assert again.applied == best.applied
 
 
 @pytest.mark.parametrize("limit", ["MOST_NODES", "MOST_TRIALS"])

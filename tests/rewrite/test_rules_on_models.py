@@ -92,9 +92,9 @@ def test_after_every_single_rewrite(meta: Exported) -> None:
     whole = result_of(meta.path).rewritten
     steps = max((a.step for a in whole.applied), default=0)
     with judging_each_step(meta):
-        again = built(meta, whole.rules, steps, whole.afterwards).rewritten
+        again = built(meta, whole.rules, steps, whole.afterwards, whole.less).rewritten
     assert again.applied == whole.applied
-    halfway = built(meta, whole.rules, steps // 2, whole.afterwards)
+    halfway = built(meta, whole.rules, steps // 2, whole.afterwards, whole.less)
     assert max((a.step for a in halfway.rewritten.applied), default=0) == steps // 2
     assert_right(meta, halfway.model)
 
