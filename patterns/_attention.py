@@ -125,18 +125,15 @@ def _own(
     causal = bool(node.attrs.get("unidirectional", 0))
     if scores and causal and not _lets_each_query_see(scores, causal, at):
         return Refusal("what is added to its scores may rule out all keys that a query sees, which it answers anyhow")
-    return Steps(
-        rows,
-        int(node.attrs.get("num_heads", 1)),
-        sizes,
-        scale or None,
-        weight,
-        bias,
-        causal,
-        mask,
-        float(node.attrs.get("mask_filter_value", FILTER)),
-        scores,
-    )
+    filtered, heads = float(node.attrs.get("mask_filter_value", FILTER)), int(node.attrs.get("num_heads", 1))
+    if mask and causal and not filtered > _lowest(at.fact(node.output).dtype) / 2:
+        return Refusal("a query may see masked keys alone, which count as much as those ahead of it then")
+    return Steps(rows, heads, sizes, scale or None, weight, bias, causal, mask, filtered, scores)
+
+
+def _lowest(dtype: int) -> float:
+    """What the same operators add to the scores of keys ahead of a query: the lowest number there is."""
+    return float(np.finfo(np.float16 if dtype == onnx.TensorProto.FLOAT16 else np.float32).min)
 
 
 READERS: Mapping[str, Callable[[Node, Workspace], Steps | Refusal | None]] = {

@@ -211,6 +211,17 @@ def test_not_what_is_not_written_out(op: str, inputs: str, more: str, extra: str
     assert any(reason in told for told in outcome.reasons)
 
 
+@pytest.mark.parametrize(("number", "fires"), [("-1.0e30", True), ("-3.4028235e38", False)])
+def test_not_where_a_masked_key_is_no_more_than_one_that_lies_ahead(number: str, fires: bool) -> None:
+    """The operator adds the lowest number there is to keys ahead: it answers the first query with a mean of all."""
+    inputs, extra = "item, user_k, user_v, , user_mask", ", int32[B,5] user_mask"
+    outcome = attended(MULTI_HEAD, inputs, f"unidirectional = 1, mask_filter_value = {number}", extra, queries=5)
+    assert written_out(outcome) == fires
+    assert written_out(attended(MULTI_HEAD, inputs, f"mask_filter_value = {number}", extra))
+    more = f"unidirectional = 1, mask_filter_value = {number}"
+    assert written_out(among_tokens(more, ", user_mask", ", int32[B,5] user_mask")) == fires
+
+
 def test_not_where_queries_keys_and_values_are_one() -> None:
     """Packed: [B, tokens, heads, 3, width of a head]."""
     text = f"""score (float[B,3,2,3,4] item, float[B,1,1] user) => (float[B,3,8] y) {{
