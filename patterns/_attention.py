@@ -75,6 +75,9 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
     scores = node.inputs[3] if node.has_input(3) else ""
     causal = bool(node.attrs.get("is_causal", 0))
     zeros = bool(scores) and not _lets_each_query_see(scores, causal, at)
+    if zeros and facts[0].dtype == onnx.TensorProto.DOUBLE:
+        # ONNX Runtime has no kernel for doubles, and takes the steps of the standard, which know no such zeros.
+        return Refusal("its mask may rule out all keys of a query, which it answers in one way or another")
     if zeros and not _are_truths(scores, (shapes[0][-2], shapes[1][-2]), at):
         return Refusal("its mask may rule out all keys of a query, which it answers with zeros")
     sizes = (widths[0], widths[1], widths[2])
