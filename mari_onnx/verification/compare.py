@@ -201,7 +201,7 @@ def noise_level(array: Array, truth: Array, tolerance: Tolerance, axis: int = 0)
     if array.shape != truth.shape or array.dtype.kind != "f" or truth.dtype.kind != "f":
         return 0.0
     finite = np.isfinite(array) & np.isfinite(truth)
-    error = float(np.abs(_double(array) - truth)[finite].max(initial=0.0))
+    error = float(np.abs(_double(array)[finite] - truth[finite]).max(initial=0.0))
     return error / max(tolerance.of_scale(_scale(_double(array), axis)), TINY)
 
 
@@ -211,7 +211,8 @@ def _float64_errors(expected: Array, actual: Array, truth: Array | None) -> tupl
     finite = np.isfinite(truth) & np.isfinite(expected) & np.isfinite(actual)
     if not finite.any():
         return None
-    return float(np.abs(actual - truth)[finite].max()), float(np.abs(expected - truth)[finite].max())
+    optimized, original = (float(np.abs(array[finite] - truth[finite]).max()) for array in (actual, expected))
+    return optimized, original
 
 
 def _special_mismatch(expected: Array, actual: Array) -> str | None:
@@ -238,6 +239,21 @@ def _value_mismatch(
         f"{actual[at]:.7g} instead of {expected[at]:.7g} at {list(at)}:"
         f" error {gap[at]:.2g}, allowed {float(np.broadcast_to(allowed, gap.shape)[at]):.2g}"
     )
+
+
+def differing(expected: Array, actual: Array, tolerance: Tolerance, axis: int = 0) -> Array:
+    """Which entries of two outputs of one shape are not the same, or not about the same.
+
+    Args:
+        expected: what it should be.
+        actual: what it is.
+        tolerance: for floats; all else must be equal.
+        axis: the axis of the candidates.
+    """
+    if expected.dtype.kind != "f":
+        return np.asarray(expected != actual)
+    one, two = _double(expected), _double(actual)
+    return np.asarray(_gap(one, two) > tolerance.atol + tolerance.rtol * _magnitude(one, axis))
 
 
 def _magnitude(expected: Array, axis: int) -> Array:

@@ -22,8 +22,10 @@ from mari_onnx.verification.signature import (
     stated_axes,
 )
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, open_source
+from mari_onnx.verification.zeros import with_noise, with_zeros
 
 OPEN_SIZE = 4  # for symbolic dimensions other than the batch
+SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 MOST_SIZES = 7  # different sizes, counted from the one above
 WALK_BATCH = 3  # the graph is walked at this batch: 1 would make candidate axes look like broadcast ones
 
@@ -47,6 +49,7 @@ class Feeds:
         single: one row of each user input; of a stacked input, its user columns only.
         lengths: which open dimensions have the same size.
         open_size: that size, or the least of them.
+        zeros: the share of zeros among the numbers that need not be whole.
     """
 
     batch: int
@@ -55,6 +58,19 @@ class Feeds:
     single: Mapping[str, Array]
     lengths: Lengths = Lengths.EQUAL
     open_size: int = OPEN_SIZE
+    zeros: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """How reports call a run on them."""
+        uneven = {
+            Lengths.EQUAL: "",
+            Lengths.NAMED: ", with another size for each open dimension",
+            Lengths.FREE: ", with another size for each open dimension, also for those of one name",
+        }
+        short = f", with open dimensions of size {self.open_size}" if self.open_size in SHORT_OPEN_SIZES else ""
+        zeros = ", with zeros among the floats" if self.zeros else ""
+        return f"batch {self.batch}, seed {self.seed}{uneven[self.lengths]}{short}{zeros}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,8 @@ class FeedPlan:
         open_size: size of symbolic dimensions other than the batch.
         one_user_row: the original itself takes one row of the user's inputs and tiles inside.
         lengths: which of those dimensions have the same size.
+        zeros: the share of zeros among the numbers that need not be whole.
+        noise: how far these numbers are moved, in parts of themselves.
     """
 
     inputs: Inputs
@@ -78,6 +96,8 @@ class FeedPlan:
     open_size: int = OPEN_SIZE
     one_user_row: bool = False
     lengths: Lengths = Lengths.EQUAL
+    zeros: float = 0.0
+    noise: float = 0.0
 
     def draw(self, batch: int, seed: int, caution: Caution = Caution.NORMAL) -> Feeds:
         """Draws feeds.
@@ -109,7 +129,7 @@ class FeedPlan:
                 single[user.name] = np.ascontiguousarray(np.take(row, columns, axis=user.axis))
                 place = (slice(None),) * user.axis + (columns,)
                 full[user.name][place] = self._tiled(row, info, batch)[place]
-        return Feeds(batch, seed, full, single, self.lengths, self.open_size)
+        return Feeds(batch, seed, full, single, self.lengths, self.open_size, self.zeros)
 
     @staticmethod
     def _tiled(row: Array, info: InputInfo, batch: int) -> Array:
@@ -123,7 +143,8 @@ class FeedPlan:
         rows = 1 if user_row else batch
         shape = _shape(self.inputs, info, rows, self.open_size, self.lengths)
         known = self.ranges.get(info.name)
-        return draw_array(rng, info.dtype, shape, known, info.axis, caution)
+        drawn = draw_array(rng, info.dtype, shape, known, info.axis, caution)
+        return with_noise(rng, with_zeros(rng, drawn, known, self.zeros), known, self.noise)
 
     def uneven_samples(self) -> list[str]:
         """The user's inputs whose samples have rows that differ."""

@@ -4,70 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.burnt import WrittenRows
-from mari_onnx.verification.choices import beside_float64
-from mari_onnx.verification.compare import Tolerance, all_nan, compare_arrays, noise_level, ranking_kept
+from mari_onnx.verification.compare import Tolerance, all_nan
+from mari_onnx.verification.comparing import Pair, State, compare_choices, compare_run, compare_sure
 from mari_onnx.verification.draws import Caution
-from mari_onnx.verification.feeds import OPEN_SIZE, FeedPlan, Feeds, Lengths, plan_feeds
+from mari_onnx.verification.feeds import OPEN_SIZE, SHORT_OPEN_SIZES, FeedPlan, Feeds, Lengths, plan_feeds
 from mari_onnx.verification.layouts import candidate_axes
-from mari_onnx.verification.nudged import beside_nudged, run_nudged
 from mari_onnx.verification.order import check_order, doubt
-from mari_onnx.verification.reference import Float64Reference, build_reference
 from mari_onnx.verification.report import OutputReport, VerifyReport
 from mari_onnx.verification.sessions import RunError, Session, open_session
-from mari_onnx.verification.signature import Inputs, Signature, match_signatures, original_inputs, stated_axes
+from mari_onnx.verification.signature import Inputs, match_signatures, original_inputs, stated_axes
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, computed_types, open_source
+from mari_onnx.verification.zeros import NOISE, SHARE, has_free_floats
 
 NONE_DRAWN = "it runs on none of the drawn inputs; give samples"
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
-NOISE_BATCH = 64
-SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
+ZEROS_BATCH = 64  # and of the one with zeros, which need rows to be among
 Progress = Callable[[str], None]
 
 
 class UnusableResultError(ModelError):
     """ONNX Runtime loads the original, but not the optimized model."""
-
-
-@dataclass
-class _State:
-    """What changes from run to run."""
-
-    reports: dict[str, OutputReport]
-    plan: FeedPlan
-    written: WrittenRows
-    caution: Caution = Caution.NORMAL
-    ranking: bool | None = None
-    runs: int = 0
-    batches: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    failure: str = ""
-    reference: Float64Reference | None = None
-    reference_tried: bool = False
-    noise: Mapping[str, float] | None = None
-    axes: Mapping[str, int] = field(default_factory=dict)
-
-    def note(self, sentence: str) -> None:
-        if sentence and sentence not in self.notes:
-            self.notes.append(sentence)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two models, ready to run."""
-
-    original: Session
-    optimized: Session
-    source: ModelSource
-    signature: Signature
-    tolerance: Tolerance
-    dtypes: Mapping[str, int]
 
 
 def verify(
@@ -115,7 +78,7 @@ def verify(
     check_order(source, other)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, user_inputs)
-    pair = _Pair(
+    pair = Pair(
         _opened(source, ModelError, "; without verification (--no-verify) that is not needed"),
         _opened(other, UnusableResultError),
         source,
@@ -125,7 +88,7 @@ def verify(
     )
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
     plan = replace(plan, one_user_row=signature.given_once)
-    state = _State({name: OutputReport(name) for name in pair.original.outputs}, plan, WrittenRows(source))
+    state = State({name: OutputReport(name) for name in pair.original.outputs}, plan, WrittenRows(source))
     _check_signatures(pair, state, inputs)
     for name in plan.uneven_samples():
         state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
@@ -136,6 +99,7 @@ def verify(
         raise ModelError(f"original model: {_why_not(pair, state)} ({state.failure})")
     advice = state.written.advice(f"not with {', '.join(str(b) for b in batches if b not in state.batches)}")
     state.note(advice and f"original model: {advice}")
+    _run_with_zeros(pair, state, seeds)
     if inputs.free_symbols:
         _run_short(pair, state, seeds)
     if len(inputs.open_dims) > 1:
@@ -147,7 +111,7 @@ def verify(
         state.note(report.sameness)
     passed = all(report.mismatch is None for report in state.reports.values())
     if not passed:
-        _compare_choices(pair, state)
+        compare_choices(pair, state)
         state.note(doubt(source, other))
     reports = tuple(state.reports.values())
     return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
@@ -160,7 +124,7 @@ def _opened(source: ModelSource, unusable: type[ModelError], advice: str = "") -
         raise unusable(f"{error}{advice}") from error
 
 
-def _check_signatures(pair: _Pair, state: _State, inputs: Inputs) -> None:
+def _check_signatures(pair: Pair, state: State, inputs: Inputs) -> None:
     if pair.signature.problem:
         for name, report in state.reports.items():
             state.reports[name] = report.failed(pair.signature.problem, "signature")
@@ -181,7 +145,7 @@ def _check_signatures(pair: _Pair, state: _State, inputs: Inputs) -> None:
         state.note(f"{label} set to {OPEN_SIZE}")
 
 
-def _usable_batches(inputs: Inputs, batches: Sequence[int], state: _State) -> tuple[int, ...]:
+def _usable_batches(inputs: Inputs, batches: Sequence[int], state: State) -> tuple[int, ...]:
     wanted = tuple(dict.fromkeys(batches))
     if inputs.fixed_batch is None:
         return wanted
@@ -190,7 +154,7 @@ def _usable_batches(inputs: Inputs, batches: Sequence[int], state: _State) -> tu
     return (inputs.fixed_batch,)
 
 
-def _run_batch(pair: _Pair, state: _State, batch: int, seeds: int, progress: Progress) -> None:
+def _run_batch(pair: Pair, state: State, batch: int, seeds: int, progress: Progress) -> None:
     for seed in range(seeds):
         progress(f"batch {batch}, seed {seed}")
         feeds, expected, failure = _run_original(pair, state, batch, seed)
@@ -200,11 +164,11 @@ def _run_batch(pair: _Pair, state: _State, batch: int, seeds: int, progress: Pro
             return
         if batch not in state.batches:
             state.batches.append(batch)
-        _compare_run(pair, state, feeds, expected)
+        compare_run(pair, state, feeds, expected)
         state.runs += 1
 
 
-def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Feeds | None, dict[str, Array], str]:
+def _run_original(pair: Pair, state: State, batch: int, seed: int) -> tuple[Feeds | None, dict[str, Array], str]:
     """Runs the original on the boldest draw that it accepts; what worked is kept for the runs to come."""
     failure = ""
     fallback: tuple[Feeds, dict[str, Array]] | None = None
@@ -225,14 +189,14 @@ def _run_original(pair: _Pair, state: _State, batch: int, seed: int) -> tuple[Fe
     return (*fallback, "") if fallback is not None else (None, {}, failure)
 
 
-def _why_not(pair: _Pair, state: _State) -> str:
+def _why_not(pair: Pair, state: State) -> str:
     """What to do about an original that has not run."""
     _has_written_rows(pair, state)
     advice = state.written.advice("with none of the numbers asked for")
     return advice or ("it does not run on the samples" if state.plan.samples else NONE_DRAWN)
 
 
-def _has_written_rows(pair: _Pair, state: _State) -> bool:
+def _has_written_rows(pair: Pair, state: State) -> bool:
     def runs(rows: int) -> bool:
         with contextlib.suppress(RunError):
             return bool(pair.original.run(state.plan.draw(rows, 0, state.caution).full))
@@ -241,7 +205,7 @@ def _has_written_rows(pair: _Pair, state: _State) -> bool:
     return state.plan.inputs.fixed_batch is None and state.written.found(runs)
 
 
-def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:
+def _attempts(pair: Pair, state: State, batch: int) -> Iterator[tuple[FeedPlan, Caution]]:
     for caution in Caution:
         if caution >= state.caution:
             yield state.plan, caution
@@ -254,7 +218,7 @@ def _attempts(pair: _Pair, state: _State, batch: int) -> Iterator[tuple[FeedPlan
             yield other, Caution.NORMAL
 
 
-def _keep(state: _State, plan: FeedPlan, caution: Caution) -> None:
+def _keep(state: State, plan: FeedPlan, caution: Caution) -> None:
     if plan.one_user_row and not state.plan.one_user_row:
         state.note("the original takes one row of the user inputs, so it was not fed with repeated ones")
     if plan.open_size != state.plan.open_size:
@@ -263,7 +227,7 @@ def _keep(state: _State, plan: FeedPlan, caution: Caution) -> None:
     state.note(caution.sentence)
 
 
-def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
+def _run_uneven(pair: Pair, state: State, seed: int) -> None:
     """One more run, where open dimensions have sizes of their own: the boldest that the original accepts.
 
     Exporters' scripts give one name to dimensions that need not be the same, and ONNX Runtime does not mind.
@@ -271,14 +235,14 @@ def _run_uneven(pair: _Pair, state: _State, seed: int) -> None:
     any(_run_at(pair, state, seed, state.plan.open_size, lengths) for lengths in (Lengths.FREE, Lengths.NAMED))
 
 
-def _run_short(pair: _Pair, state: _State, seed: int) -> None:
+def _run_short(pair: Pair, state: State, seed: int) -> None:
     """Further runs, where open dimensions are as small as the original accepts."""
     for size in SHORT_OPEN_SIZES:
         if size != state.plan.open_size:
             _run_at(pair, state, seed, size, Lengths.EQUAL)
 
 
-def _run_at(pair: _Pair, state: _State, seed: int, open_size: int, lengths: Lengths) -> bool:
+def _run_at(pair: Pair, state: State, seed: int, open_size: int, lengths: Lengths) -> bool:
     """One more run with open dimensions of other sizes; whether the original takes them."""
     drawn = state.plan
     plan = plan_feeds(pair.source, drawn.inputs, drawn.user_inputs, drawn.samples, open_size, lengths)
@@ -287,12 +251,12 @@ def _run_at(pair: _Pair, state: _State, seed: int, open_size: int, lengths: Leng
         expected = pair.original.run(feeds.full)
     except RunError:
         return False
-    _compare_run(pair, state, feeds, expected)
+    compare_run(pair, state, feeds, expected)
     state.runs += 1
     return True
 
 
-def _run_repeated(pair: _Pair, state: _State, seed: int) -> None:
+def _run_repeated(pair: Pair, state: State, seed: int) -> None:
     """One more run, with the user's row repeated, where the original takes that as well and makes no more of it."""
     try:
         once = pair.original.run(state.plan.draw(_few(state), seed, state.caution).full)
@@ -301,98 +265,20 @@ def _run_repeated(pair: _Pair, state: _State, seed: int) -> None:
     except RunError:
         return
     if all(expected[name].shape == array.shape for name, array in once.items()):
-        _compare_run(pair, state, feeds, expected)
+        compare_run(pair, state, feeds, expected)
         state.runs += 1
 
 
-def _few(state: _State) -> int:
-    """The number of candidates of a further run."""
-    return max((b for b in state.batches if b <= FURTHER_BATCH), default=min(state.batches))
-
-
-def _compare_run(pair: _Pair, state: _State, feeds: Feeds, expected: Mapping[str, Array]) -> None:
-    where = _place(feeds)
-    if pair.signature.problem:
-        return
-    try:
-        actual = pair.optimized.run(pair.signature.feeds(feeds.full, feeds.single))
-    except RunError as error:
-        for name, report in state.reports.items():
-            state.reports[name] = report.failed(f"the optimized model does not run: {error}", where)
-        return
-    truth = _truth(pair, state, feeds) if not state.runs else None
-    for name in expected:
-        if name in actual:
-            truth = _compare_output(pair, state, name, (expected[name], actual[name]), truth, feeds)
-
-
-def _place(feeds: Feeds) -> str:
-    """How reports call a run."""
-    uneven = {
-        Lengths.EQUAL: "",
-        Lengths.NAMED: ", with another size for each open dimension",
-        Lengths.FREE: ", with another size for each open dimension, also for those of one name",
-    }
-    short = f", with open dimensions of size {feeds.open_size}" if feeds.open_size in SHORT_OPEN_SIZES else ""
-    return f"batch {feeds.batch}, seed {feeds.seed}{uneven[feeds.lengths]}{short}"
-
-
-def _compare_output(
-    pair: _Pair, state: _State, name: str, arrays: tuple[Array, Array], truth: dict[str, Array] | None, feeds: Feeds
-) -> dict[str, Array] | None:
-    """Compares one output; float64 is consulted when the plain tolerance fails. Returns the float64 run, if made."""
-    dtype, where = pair.dtypes.get(name), _place(feeds)
-    axis = state.axes.get(name, 0)
-    found = compare_arrays(*arrays, pair.tolerance, (truth or {}).get(name), dtype, axis=axis)
-    if found.mismatch and truth is None and arrays[0].dtype.kind == "f":
-        truth = _truth(pair, state, feeds) or {}
-    kept = ranking_kept(*arrays, pair.tolerance.for_dtype(dtype or 0), axis)
-    if found.mismatch and truth and name in truth:
-        near = compare_arrays(*arrays, pair.tolerance, truth[name], dtype, _noise(pair, state).get(name, 0.0), axis)
-        # Rounding excuses other scores, but not another order of the candidates.
-        found = replace(near, mismatch=f"{found.mismatch}; candidates change places") if kept is False else near
-    state.reports[name] = state.reports[name].with_run(found, where).with_numbers(arrays[0])
-    if found.all_nan:
-        state.note(f"output {name} is NaN everywhere in the original at {where}, so nothing was compared there")
-    elif found.has_nan:
-        state.note(f"output {name} has NaN in the original; NaN compared as equal")
-    if kept is not None:
-        state.ranking = kept and state.ranking is not False
-    return truth
-
-
-def _compare_choices(pair: _Pair, state: _State) -> None:
-    """One more run of what differs, on enough candidates to see whether rounding decides it in the original, too."""
-    feeds = state.plan.draw(state.plan.inputs.fixed_batch or NOISE_BATCH, 0, state.caution)
-    with contextlib.suppress(RunError):
-        expected, truth = pair.original.run(feeds.full), _truth(pair, state, feeds)
-        actual = {} if pair.signature.problem else pair.optimized.run(pair.signature.feeds(feeds.full, feeds.single))
-        if truth is None:
-            state.reports.update(beside_nudged(state.reports, expected, run_nudged(pair.source, feeds.full)))
-        state.reports.update(beside_float64(state.reports, expected, actual, truth or {}))
-
-
-def _truth(pair: _Pair, state: _State, feeds: Feeds) -> dict[str, Array] | None:
-    """The original in float64 on these feeds; it is built when first asked for."""
-    if not state.reference_tried:
-        state.reference_tried = True
-        state.reference, reason = build_reference(pair.source, feeds.full)
-        state.note(reason)
-    return state.reference.run(feeds.full) if state.reference is not None else None
-
-
-def _noise(pair: _Pair, state: _State) -> Mapping[str, float]:
-    """The original's own error against float64, per output, on enough candidates to be no luck; made once."""
-    if state.noise is None:
-        state.noise = {}
-        feeds = state.plan.draw(state.plan.inputs.fixed_batch or NOISE_BATCH, 0, state.caution)
+def _run_with_zeros(pair: Pair, state: State, seed: int) -> None:
+    """One more run, with zeros among the floats, where there are any."""
+    plan, batch = replace(state.plan, zeros=SHARE), _few(state, ZEROS_BATCH)
+    feeds = plan.draw(batch, seed, state.caution)
+    if has_free_floats(feeds.full, plan.ranges):
         with contextlib.suppress(RunError):
-            expected, truth = pair.original.run(feeds.full), _truth(pair, state, feeds) or {}
-            state.noise = {
-                name: noise_level(
-                    array, truth[name], pair.tolerance.for_dtype(pair.dtypes.get(name, 0)), state.axes.get(name, 0)
-                )
-                for name, array in expected.items()
-                if name in truth
-            }
-    return state.noise
+            compare_sure(pair, state, feeds, replace(plan, noise=NOISE).draw(batch, seed, state.caution))
+            state.runs += 1
+
+
+def _few(state: State, most: int = FURTHER_BATCH) -> int:
+    """The number of candidates of a further run."""
+    return max((b for b in state.batches if b <= most), default=min(state.batches))

@@ -16,13 +16,13 @@ def test_equal_models(cli, model, result):
     done = cli("verify", model, result)
     assert done.status == 0
     assert "score" in done.out
-    assert "verified: 1 output, 8 runs at batch 1, 2, 7, 64" in done.out
+    assert "verified: 1 output, 9 runs at batch 1, 2, 7, 64" in done.out
 
 
 def test_batches_and_seeds(cli, model, result):
     done = cli("verify", model, result, "--batch", "3,5", "--seeds", "4", "--json", "-")
     assert done.json["verification"]["batches"] == [3, 5]
-    assert done.json["verification"]["runs"] == 8
+    assert done.json["verification"]["runs"] == 9
 
 
 def test_models_that_differ_are_status_1(cli, model, tmp_path):

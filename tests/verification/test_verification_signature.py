@@ -110,7 +110,7 @@ def test_a_fixed_batch_runs_at_that_one_only(make, weight):
     report = verify(fixed, once)
     assert report.passed
     assert report.batches == (8,)
-    assert report.runs == 2
+    assert report.runs == 3
     assert any("fixed batch of 8" in note for note in report.notes)
     with pytest.raises(UsageError, match="has batch 8"):
         draw_feeds(fixed, ["user"], 4)
@@ -302,7 +302,7 @@ def test_users_with_rows_of_their_own_are_fed_one(make):
     result = optimize(original, user_inputs=["user"])
     report = verify(original, result.model)
     assert report.passed
-    assert report.runs == 8
+    assert report.runs == 9
     assert measure(original, result.model, ["user"], 3, 0.0).candidates == 3
 
 
@@ -314,7 +314,7 @@ def test_rows_that_may_be_one_or_all_are_fed_both(make):
     )
     report = verify(original, optimize(original, user_inputs=["user"]).model)
     assert report.passed
-    assert report.runs == 9
+    assert report.runs == 10
 
 
 def test_one_row_that_is_repeated_inside_can_be_timed(make):

@@ -36,7 +36,7 @@ def test_a_right_result_passes(original, optimized):
     report = verify(original, optimized, progress=lines.append)
     assert report.passed
     assert report.ranking_unchanged
-    assert report.runs == 8
+    assert report.runs == 9
     assert report.batches == (1, 2, 7, 64)
     assert report.seeds == 2
     assert report.notes == ()
@@ -89,7 +89,7 @@ def test_the_report_is_json(original, optimized):
     for model in (optimized, changed(optimized, "w_user", 1.0), changed(optimized, "w_user", np.nan)):
         value = json.loads(json.dumps(verify(original, model).to_json(), allow_nan=False))
         assert set(value["outputs"][0]) == {"name", "max_abs", "max_rel", "scale", "error_vs_float64", "mismatch"}
-        assert value["runs"] == 8
+        assert value["runs"] == 9
 
 
 # The user's half stays the same; the item half of `score` is computed by each of these.
