@@ -87,7 +87,8 @@ def _takes_more_axes(node: Node, rows: Sequence[str], at: Workspace) -> bool:
     if node.op in PRODUCTS:
         # Rows times a weight, or matrix by matrix.
         batched = node.op == "MatMul" and any((at.fact(v).rank or 0) > 2 for v in node.inputs)
-        return batched or (rows == [node.inputs[0]] and at.is_weight(node.inputs[1]) and _is_plain(node, at))
+        weighed = rows == [node.inputs[0]] and node.has_input(1) and at.is_weight(node.inputs[1])
+        return batched or (weighed and _is_plain(node, at))
     if node.op in NORMS:
         # A positive axis would mean another one once there are more axes in front.
         return int(node.attrs.get("axis", -1)) == -1 and (at.opset >= 13 or node.op not in SOFTMAX)

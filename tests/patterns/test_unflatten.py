@@ -257,6 +257,18 @@ def test_not_these_layers(layers: str, width: int, weights: dict[str, np.ndarray
     assert rows(layers, width, exact=False, **weights).times == 0
 
 
+def test_not_an_einsum_of_one_operand() -> None:
+    """It has no weight to be asked for."""
+    text = """score (float[B,5,6] item) => (float[B,5,6] y) <int64[2] flat = {-1, 6}, int64[3] rows = {-1, 5, 6}> {
+        x = Reshape(item, flat)
+        same = Einsum<equation = "ab->ab">(x)
+        y = Reshape(same, rows)
+    }"""
+    outcome = apply(RULE, text)
+    assert outcome.times == 0
+    assert not any("internal error" in reason for reason in outcome.reasons)
+
+
 def test_not_where_nothing_lies_between() -> None:
     text = """score (float[B,3,5] item) => (float[B,3,5] y)
     <int64[2] five = {-1, 5}, int64[3] back = {-1, 3, 5}> {
