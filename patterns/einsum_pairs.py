@@ -23,14 +23,15 @@ from mari_onnx.patterns._equations import agree, plain_terms
 from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.rewrite.contractions import Contraction, contracted, from_left
+from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
 MOST = 5
 """Operands: for more there are too many orders to look at."""
 
-CANDIDATES, OTHER = 512, 32
-"""What open sizes count when orders are compared."""
+TYPICAL = CostModel()
+"""Says what open sizes count when orders are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,9 @@ def _least(values: Sequence[str], terms: Sequence[str], result: str, at: Workspa
     pairs = [
         (x, d) for v, term in zip(values, terms, strict=True) for x, d in zip(term, at.fact(v).shape or (), strict=True)
     ]
-    many, single = ({x: int(substitute(d, count, OTHER)) for x, d in pairs} for count in (CANDIDATES, 1))
+    many, single = (
+        {x: int(substitute(d, count, TYPICAL.other)) for x, d in pairs} for count in (TYPICAL.candidates, 1)
+    )
 
     def work(term: str, once: bool) -> float:
         return math.prod((single if once else many)[x] for x in term)

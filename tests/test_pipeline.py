@@ -140,7 +140,7 @@ def test_the_signature_kept_and_the_model_that_is_handed_in(meta: Exported) -> N
             np.testing.assert_allclose(right, left, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("meta", MODELS[::6], ids=lambda meta: meta.name)
+@each_model
 def test_looking_at_a_model_changes_nothing(meta: Exported) -> None:
     model = onnx.load(meta.path)
     before = model.SerializeToString(deterministic=True)

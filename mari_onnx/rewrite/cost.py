@@ -145,7 +145,7 @@ def _contractions(node: Node, facts: Mapping[str, Fact], model: CostModel) -> fl
     if parsed is None:
         return model.launch
     sizes = {x: d for term, shape in zip(parsed[0], shapes, strict=True) for x, d in zip(term, shape, strict=True)}
-    cost, made, known = 0.0, node.inputs[0], dict(facts)
+    cost, made, known = 0.0, node.inputs[0], {v: facts[v] for v in node.inputs if v in facts}
     for value, step in zip(node.inputs[1:], from_left(*parsed), strict=True):
         pair = Node("Einsum", (made, value), (f"{made}/{value}",), {"equation": step.equation})
         made = pair.output

@@ -26,8 +26,8 @@ MOST_TRIALS = 8000
 MORE_TRIALS = 4
 """How many times the trials of the first result one without a rival may take, and ``FEW_TRIALS`` besides."""
 FEW_TRIALS = 100
-SLOWER = 1.03
-"""What takes so many times as long is slower; estimates tell no less apart."""
+NOTICED = 1.03
+"""What takes so many times as long counts as slower; estimates tell no less apart."""
 ALL_ALIKE = 1.0
 """What each size of requests counts in proportion to the one before, where small ones are to be no slower."""
 
@@ -63,19 +63,20 @@ def rewrite_best(
         found = rewrite(other, fewer, model, max_trials=trials, progress=progress)
         if goal.cost(other.graph.nodes, other.facts) < goal.cost(best.graph.nodes, best.facts):
             best, chosen = other, found
-    if times > 0 and not chosen.exhausted and _is_slower(before, goal.times(best.graph.nodes, best.facts)):
+    after = goal.times(best.graph.nodes, best.facts)
+    if times > 0 and not chosen.exhausted and _is_slower(before, after):
         other = fresh()
         # Fewer trials succeed, so it takes more of them.
         found = rewrite(other, chosen.rules, model, max_trials=2 * trials, progress=progress, less=ALL_ALIKE)
-        ends = [goal.times(w.graph.nodes, w.facts) for w in (best, other)]
-        if not found.exhausted and merit(before, ends[1]) > merit(before, ends[0]):
+        even = goal.times(other.graph.nodes, other.facts)
+        if not found.exhausted and merit(before, even) > merit(before, after):
             best, chosen = other, found
     return best, chosen if len(chosen.rules) == len(rules) else rewrite_afterwards(best, chosen, rules, model)
 
 
 def _is_slower(before: Times, after: Times) -> bool:
     """Whether requests of some size take longer."""
-    return any(new > SLOWER * old for old, new in zip(before, after, strict=True))
+    return any(new > NOTICED * old for old, new in zip(before, after, strict=True))
 
 
 def rewrite_afterwards(
