@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from mari_onnx.analysis import Analysis, Inputs, InputSide, analyze_graph
+from mari_onnx.collecting import collected_seldom
 from mari_onnx.declared import declare_what_bodies_read, with_right_outputs
 from mari_onnx.errors import VerificationError
 from mari_onnx.hoist import hoist
@@ -221,6 +222,7 @@ def _verified(
     raise VerificationError(f"{problem}; {guilty_rewrite(loaded.source, loaded, options, built)}; {advice}")
 
 
+@collected_seldom()
 def build(
     loaded: Loaded,
     options: Options,
