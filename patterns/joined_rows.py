@@ -49,15 +49,19 @@ class JoinedRows(Rule[RowTower]):
         found = _tower([node], at)
         if found is None:
             return None
-        # Other ends of the same tower would keep what is in front of both running on all rows.
+        # Other ends of the same tower would keep what is in front of both running on all rows. Those that this one
+        # reads have their own turn: in their place it would read something else, and be another node.
+        upstream = frozenset(found.nodes)
         for other in _other_ends(found, at):
-            found = _tower([*found.ends, other], at) or found
+            if other not in upstream:
+                found = _tower([*found.ends, other], at) or found
         return found
 
     def rewrite(self, node: Node, found: RowTower, at: Workspace) -> Sequence[str]:
         parts = [_copy(found, part, size, at) for part, size in enumerate(found.sizes) if not same(size, 0)]
         own, *others = [_results(end, found, parts, at) for end in found.ends]
-        for other, results in zip(found.ends[1:], others, strict=True):
+        # An end that reads another is gone before that one is replaced.
+        for other, results in sorted(zip(found.ends[1:], others, strict=True), key=lambda x: -found.nodes.index(x[0])):
             at.replace(other, results)
         return own
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
-from tests.patterns.support import Outcome, apply, rule_named, typed
+from tests.patterns.support import Outcome, apply, at_work, model_of, rule_named, sides_of, typed
 from tests.patterns.test_tower_parts import CASES, GATES, INTS, LAST
 
 RULE = "joined-rows"
@@ -205,6 +205,39 @@ def test_as_many_steps_as_there_are() -> None:
     )
     assert times(outcome) == 1
     assert rows_of(outcome, "Relu") == {"B", "dim:T"}
+
+
+CHAIN = f"""score (float[B,3,6] user, float[B,6] item) => (float[X,6] x, float[Y,6] y, float[Z,6] z) {{
+    flat = {INTS.format([-1, 6])}
+    u = Reshape(user, flat)
+    {BORDERS}
+    r = Concat<axis = 0>(item, u)
+    p = Relu(r)
+    x = Slice(p, zero, border, zero)
+    q = Softmax<axis = -1>(p)
+    y = Slice(q, border, far, zero)
+    s = Tanh(q)
+    z = Slice(s, border, far, zero)
+}}"""
+"""Rows are taken apart in the middle of a tower as well."""
+
+
+def test_ends_that_read_one_another() -> None:
+    outcome = both(CHAIN)
+    assert times(outcome) == 1
+    assert rows_of(outcome, "Relu") == {"B", 3}
+    assert rows_of(outcome, "Softmax") == rows_of(outcome, "Tanh") == {3}
+
+
+@pytest.mark.parametrize(("op", "together"), [("Relu", 3), ("Softmax", 2), ("Tanh", 1)])
+def test_an_end_that_another_one_reads_is_left_to_its_own_turn(op: str, together: int) -> None:
+    """The node that a rule is asked about has to be as it was when all others have been replaced."""
+    model = model_of(CHAIN)
+    at = at_work(model, sides_of(model))
+    node = next(n for n in at.graph.nodes if n.op == op)
+    found = rule_named(RULE).match(node, at)
+    assert found.ends[0] is node
+    assert len(found.ends) == together
 
 
 def test_ids_and_masks_that_are_joined_each_by_themselves() -> None:
