@@ -6,6 +6,9 @@
 
 The user's vector is multiplied into the weight, once; pairs with it are never made. Tensor fusion is such a layer, with
 any number of vectors in any order, a column of ones beside them or not. Pairs of the items' vectors are made as before.
+
+Nothing of the items' may be infinite: with pairs of either sign, their sum is no number, and with sums of the user's it
+is infinite.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._equations import plain_terms
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_linear_layer, matrix_of_layer
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.patterns.views import VIEWS
@@ -58,9 +62,9 @@ class OuterLayer(Rule[tuple[Vector, ...]]):
         users = [v for v in found if at.is_once(v.value)]
         if not users or len(found) > MAX_VECTORS or not all(_is_one_vector(v, at) for v in users):
             return None
-        rows = product(shape[:-1])
-        full = all(same(product(_shape(v.value, at)), rows * v.size) for v in found if v not in users)
-        return tuple(found) if full else None
+        rows, items = product(shape[:-1]), [v for v in found if v not in users]
+        full = all(same(product(_shape(v.value, at)), rows * v.size) for v in items)
+        return tuple(found) if full and all(never_infinite(v.value, at) for v in items) else None
 
     def rewrite(self, node: Node, found: tuple[Vector, ...], at: Workspace) -> Sequence[str]:
         lead = _shape(node.inputs[0], at)[:-1]

@@ -164,7 +164,7 @@ def _axes(node: Node, values: Sequence[np.ndarray | None]) -> list[int] | None:
 
 def _reshape(node: Node, values: Sequence[np.ndarray | None]) -> Sequence[np.ndarray]:
     data, target = _given(values[0]), _integers(values[1])
-    if not node.attrs.get("allowzero", 0):
+    if node.attrs.get("allowzero", 0) != 1:
         target = [data.shape[i] if t == 0 else t for i, t in enumerate(target)]
     return (data.reshape(target),)
 

@@ -40,10 +40,10 @@ def _reshape(node: Node, inputs: Inputs) -> Shape | None:
     shape, target = _shape(inputs, 0), _items(inputs, 1)
     if shape is None or target is None:
         return None
-    resolved = resolve_target(shape, target, bool(node.attrs.get("allowzero", 0)))
+    resolved = resolve_target(shape, target, node.attrs.get("allowzero", 0) == 1)
     if resolved is not None:
         return resolved
-    copies = not node.attrs.get("allowzero", 0)
+    copies = node.attrs.get("allowzero", 0) != 1
     return tuple(
         shape[i] if same(t, 0) and copies and i < len(shape) else fresh() if same(t, -1) else t
         for i, t in enumerate(target)

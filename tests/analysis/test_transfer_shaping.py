@@ -66,6 +66,13 @@ def test_reshape_of_a_fixed_batch() -> None:
     assert lanes(Case("Reshape", [floats(B, 4, axis=0), constant(4, B)], {}, batch=B)) == ["opaque"]
 
 
+def test_only_one_allows_zeros() -> None:
+    """ONNX Runtime copies a size for each 0 with any other number there."""
+    inputs = [floats(B, 4, axis=0), constant(0, -1)]
+    claims = [Case("Reshape", inputs, {"allowzero": number}).claim() for number in (0, 1, 2)]
+    assert claims[2] == claims[0] != claims[1]
+
+
 def test_flatten() -> None:
     assert lanes(Case("Flatten", [floats(B, 2, 2, axis=0)], {})) == [merged(0)]
     assert lanes(Case("Flatten", [floats(2, B, 2, axis=1)], {"axis": 2})) == [merged(0, 2)]

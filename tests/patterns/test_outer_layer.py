@@ -125,6 +125,16 @@ def test_what_stays(settings: dict[str, str]) -> None:
     assert layer(**settings).times == 0
 
 
+def test_what_may_be_infinite_among_the_items_stays() -> None:
+    """Pairs of either sign with it are added up to no number, and sums of the user's times it are infinite."""
+    outcome = layer("share = Div(item, item) " + MUL, second="share")
+    assert outcome.times == 0
+
+
+def test_what_may_be_infinite_among_the_users_goes_into_the_weight() -> None:
+    assert layer("share = Div(user, user) " + MUL, first="share").times == 1
+
+
 def test_a_vector_for_each_row_of_the_user_stays() -> None:
     text = """score (float[B,6,3] user, float[B,4] item) => (float[B,6,5] y) <float[12,5] w> {
         three = Constant<value_ints = [3]>() l = Unsqueeze(user, three)

@@ -60,6 +60,14 @@ def test_a_slope_that_is_computed_stays() -> None:
     assert apply(RULE, graph).times == 0
 
 
+@pytest.mark.parametrize("slope", [0.5, -2.0])
+@pytest.mark.parametrize(("rows", "times"), [("T,4", 0), ("3,4", 1)])
+def test_slopes_that_may_be_more_than_the_entries_stay(rows: str, times: int, slope: float) -> None:
+    """ONNX Runtime repeats the entries then, though the standard has no such thing."""
+    graph = f"score (float[B,{rows}] item) => (float[B,X,Y] y) <float[3,4] slope> {{ y = PRelu(item, slope) }}"
+    assert apply(RULE, graph, slope=np.full((3, 4), slope, np.float32)).times == times
+
+
 @pytest.mark.parametrize("slope", [np.array([np.inf, 1, 1, 1]), np.array([np.nan, 1, 1, 1])])
 def test_a_slope_that_is_no_number_stays(slope: np.ndarray) -> None:
     assert apply(RULE, text(), slope=slope.astype(np.float32)).times == 0

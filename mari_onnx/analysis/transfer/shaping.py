@@ -57,7 +57,7 @@ def reshape(call: Call) -> Claim:
     if found is None:
         return call.opaque("the reshape tears the candidate axis apart")
     wanted = (*call.shapes[0][: found.index], found.single, *call.shapes[0][found.index + 1 :])
-    allow_zero = bool(call.attr("allowzero", 0))
+    allow_zero = call.attr("allowzero", 0) == 1
     changes: list[Change] = []
     entries = list(content.items)
     for index, entry in enumerate(entries):
