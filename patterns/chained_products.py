@@ -17,6 +17,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_linear_layer, weight_of
 from mari_onnx.patterns._parts import joined, one_row, summed
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -38,7 +39,10 @@ class ChainedProducts(Rule[Node]):
             return None
         if not is_linear_layer(node, at) or not _is_plain(inner, at) or not at.fact(inner.output).shape:
             return None
-        return inner if not inner.has_input(2) or _is_row(inner, at) else None
+        if inner.has_input(2) and not _is_row(inner, at):
+            return None
+        # What is infinite times numbers of either sign adds up to no number, times their sum it is infinite.
+        return inner if never_infinite(inner.inputs[0], at) else None
 
     def rewrite(self, node: Node, found: Node, at: Workspace) -> Sequence[str]:
         width = (at.fact(found.output).shape or ())[-1]

@@ -19,6 +19,7 @@ import numpy as np
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._pairs import COLUMN, flat_layout, rows_of_pairs
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
@@ -66,6 +67,9 @@ class ContractedWeight(Rule[Pairs]):
         for index, rows in enumerate(operands):
             parts, others = mixed_parts(rows, at), at.fact(operands[1 - index]).shape
             if parts is not None and parts.axis == 1 and others is not None and isinstance(others[1], int):
+                # What is infinite times numbers of either sign adds up to no number, times their sum it is infinite.
+                if not never_infinite(operands[1 - index], at):
+                    return None
                 return Pairs(parts, operands[1 - index], index == 0, others[1], int(shape[layout.index(COLUMN)]))
         return None
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -49,7 +50,8 @@ class GatedSlope(Rule[Gated]):
         for one, other in (node.inputs, node.inputs[::-1]):
             found = _gated(list(_factors(one, at)), list(_factors(other, at)), at)
             if found is not None and all(alike(at.fact(v).shape, fact.shape) for v in (found.value, found.gate)):
-                return found
+                # What is infinite is no number behind a gate that is shut.
+                return found if never_infinite(found.value, at) else None
         return None
 
     def rewrite(self, node: Node, found: Gated, at: Workspace) -> Sequence[str]:

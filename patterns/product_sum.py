@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.patterns._sums import added, terms_of, without
 from mari_onnx.rewrite.rule import Exactness, Rule
@@ -45,7 +46,8 @@ class ProductSum(Rule[Products]):
             if not _is_own(own, node, at):
                 continue
             for other, shared in products.items():
-                if _is_shared(shared, own, at):
+                # Infinite rows give no number with weights of either sign, and are infinite with their sum.
+                if _is_shared(shared, own, at) and never_infinite(own.inputs[0], at):
                     return Products(own, shared, without(terms, value, other))
         return None
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._linear import is_plain_layer, terms_of, weight_of
 from mari_onnx.patterns._parts import column_parts, joined, matrix_of, one_row, summed, turned
 from mari_onnx.patterns.chained_products import through
@@ -61,6 +62,9 @@ class ResidualProduct(Rule[Residual]):
         columns = [c for own in parts for c in own]
         whole = all(at.is_once(v) or same((at.fact(v).shape or (0,))[0], shape[0]) for v, _, _ in columns)
         if not products or not all(parts) or not whole or not any(at.is_once(v) for v, _, _ in columns):
+            return None
+        # What is infinite times numbers of either sign adds up to no number, times their sum it is infinite.
+        if not all(never_infinite(p.inputs[0], at) for p in products):
             return None
         return Residual(tuple(columns), tuple(products))
 

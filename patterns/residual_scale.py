@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._finite import never_infinite
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._parts import one_row
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
@@ -50,7 +51,8 @@ class ResidualScale(Rule[Scaled]):
                 continue
             for own, scale in (scaled.inputs, scaled.inputs[::-1]):
                 found = _biased(scale, at) if own == value else None
-                if found is not None:
+                # What is infinite, less what is infinite as well, is no number.
+                if found is not None and never_infinite(value, at):
                     return Scaled(value, *found)
         return None
 

@@ -178,3 +178,14 @@ def test_weights_of_the_user_stay_two_where_their_product_has_more_entries() -> 
     shapes = [tuple(t.dims) for t in outcome.result.graph.initializer]
     assert (3, 30) in shapes, "the items' weights are multiplied"
     assert (40, 30) not in shapes
+
+
+def test_what_may_be_infinite_stays_in_front_of_two_products() -> None:
+    """With numbers of either sign it adds up to no number, with their sum it is infinite."""
+    text = """score (float[B,2] item, float[B,2] user) => (float[B,4] y) <float[2,6] v, float[6,4] w> {{
+        x = {value}
+        h = MatMul(x, v)
+        y = MatMul(h, w)
+    }}"""
+    assert apply(RULE, text.format(value="Div(item, user)")).times == 0
+    assert apply(RULE, text.format(value="Mul(item, user)")).times == 1

@@ -173,3 +173,9 @@ def test_any_sizes(users: int, items: int, others: int, width: int, made: int) -
             flat = Constant<value_ints = [0, {channels}, {width}]>() f = Reshape(p, flat) y = Conv(f, w, c)
         }}"""
     assert apply(RULE, text, exact=False).times == 1
+
+
+def test_what_may_be_infinite_is_paired_as_before() -> None:
+    """With numbers of either sign it adds up to no number, with their sum it is infinite."""
+    pairs = "ratio = Div(item_y, item_y) " + EINSUM
+    assert layer(pairs, second="ratio").times == 0

@@ -52,3 +52,9 @@ def test_nothing_is_let_through_a_shut_gate() -> None:
 )
 def test_something_else(lines: str, one: float) -> None:
     assert outcome_of(lines, [2, 0, 3], one).times == 0
+
+
+def test_what_may_be_infinite() -> None:
+    """Behind a gate that is shut it is no number."""
+    lines = "v = Div(x, item_p) q = Sub(one, p) l = Mul(a, q) s = Mul(l, v) o = Mul(p, v) y = Add(s, o)"
+    assert outcome_of(lines, [2, 0, 3]).times == 0

@@ -56,3 +56,9 @@ def test_what_is_added_twice_is_added_twice() -> None:
 def test_other_rows() -> None:
     text = TEXT.replace("score (", "score (float[B,6,3] user2, ").replace("MatMul(user, c)", "MatMul(user2, c)")
     assert apply(RULE, text.format(sum="y = Add(p, s)")).times == 0
+
+
+def test_rows_that_may_be_infinite() -> None:
+    """They give no number with weights of either sign, and are infinite with their sum."""
+    text = TEXT.replace("p = MatMul(user, a)", "rows = Div(user, user) p = MatMul(rows, a)")
+    assert apply(RULE, text.replace("MatMul(user, c)", "MatMul(rows, c)").format(sum="y = Add(p, s)")).times == 0

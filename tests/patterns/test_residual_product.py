@@ -79,3 +79,9 @@ def test_the_next_block_reads_the_sum_as_well() -> None:
 )
 def test_what_stays(body: str) -> None:
     assert block(body, declared=", float[1] one").times == 0
+
+
+def test_what_may_be_infinite_stays_in_front_of_two_products() -> None:
+    """With numbers of either sign it adds up to no number, with their sum it is infinite."""
+    assert block("k = Div(h, item) p = Gemm(k, g, c) s = Add(x, p) y = Gemm(s, w, b)").times == 0
+    assert block("k = Mul(h, item) p = Gemm(k, g, c) s = Add(x, p) y = Gemm(s, w, b)").times == 1

@@ -86,3 +86,9 @@ def test_not_before_others_have_taken_the_sum_apart() -> None:
     applied = [a.rule for a in apply(rules, graph).applied]
     assert "scaled-product" in applied
     assert RULE not in applied[: applied.index("scaled-product")]
+
+
+def test_what_may_be_infinite() -> None:
+    """Less what is infinite as well, it is no number."""
+    graph = text("scale = Gemm(item_h, w, b)")
+    assert apply(RULE, graph.replace("x = Neg(item)", "x = Div(item, user)"), exact=False).times == 0
