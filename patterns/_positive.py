@@ -21,6 +21,8 @@ MOVED = LAID_OUT | REDUCED
 """Operators of which nothing is smaller than the smallest entry of their first input, if that is not below 0."""
 NOT_BELOW = frozenset({"Abs", "Exp", "Relu", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Sqrt"})
 """Operators of which nothing is below 0, though it may be 0."""
+SUMMING = frozenset({"Add", "Mul", "MatMul", "Gemm"})
+"""Operators that make sums and products of their inputs."""
 
 _TYPES = onnx.TensorProto
 UNSIGNED = frozenset({_TYPES.BOOL, _TYPES.UINT8, _TYPES.UINT16, _TYPES.UINT32, _TYPES.UINT64})
@@ -44,6 +46,9 @@ def is_positive(value: str, at: Workspace, depth: int = 0) -> bool:
         return node.has_input(1) and _least(node.inputs[1], at) > 0
     if node.op == "Max":
         return any(is_positive(v, at, depth + 1) for v in node.inputs)
+    if node.op == "Gemm":
+        plain = node.has_input(2) and node.attrs.get("beta", 1.0) == 1.0
+        return plain and is_positive(node.inputs[2], at, depth + 1) and is_not_below_zero(value, at, depth + 1)
     if node.op != "Add":
         return False
     return any(is_positive(a, at, depth + 1) and is_not_below_zero(b, at, depth + 1) for a, b in orders(node))
@@ -64,7 +69,9 @@ def is_not_below_zero(value: str, at: Workspace, depth: int = 0) -> bool:
         return is_not_below_zero(node.inputs[0], at, depth + 1)
     if node.op == "Max":
         return any(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
-    return node.op in ("Add", "Mul") and all(is_not_below_zero(v, at, depth + 1) for v in node.inputs)
+    if node.op not in SUMMING or any(node.attrs.get(factor, 1.0) < 0 for factor in ("alpha", "beta")):
+        return False
+    return all(is_not_below_zero(v, at, depth + 1) for v in node.inputs if v)
 
 
 def _may_be_empty(node: Node, at: Workspace) -> bool:

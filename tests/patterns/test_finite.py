@@ -18,6 +18,7 @@ NEVER_ZERO = {
     "at least one": "m = Max(item_n, one) y = Cast<to = 1>(m)",
     "the negative, laid out": "a = Abs(item) b = Add(a, half) c = Neg(b) d = Unsqueeze(c, axis) y = Squeeze(d, axis)",
     "squares added up": "a = Mul(item, item) b = Add(a, half) y = ReduceSum<keepdims = 1>(b, axis)",
+    "weighted squares and a bias": "a = Mul(item, item) b = Abs(w) y = Gemm(a, b, half)",
     "truths counted": "a = Not(item_b) b = Cast<to = 1>(a) c = ReduceSum<keepdims = 1>(b, axis) y = Add(c, half)",
 }
 MAY_BE_ZERO = {
@@ -28,6 +29,10 @@ MAY_BE_ZERO = {
     "a length": "y = ReduceL2<axes = [1], keepdims = 1>(item)",
     "a product of one such": "a = Sub(item, half) y = Mul(a, item)",
     "a fraction cut off": "a = Abs(item) b = Add(a, half) c = Cast<to = 7>(b) y = Cast<to = 1>(c)",
+    "weighted squares": "a = Mul(item, item) b = Abs(w) y = MatMul(a, b)",
+    "squares with weights of either sign": "a = Mul(item, item) y = Gemm(a, w, half)",
+    "squares taken off a bias": "a = Mul(item, item) b = Abs(w) y = Gemm<alpha = -1.0>(a, b, half)",
+    "a bias that is nothing": "a = Mul(item, item) b = Abs(w) y = Gemm<beta = 0.0>(a, b, half)",
     "a sum of what may be nothing": "a = Abs(item_open) b = Add(a, half) y = ReduceSum<keepdims = 1>(b, axis)",
 }
 FINITE = {
@@ -42,6 +47,8 @@ FINITE = {
     "a number between bounds": "a = Log(item) y = Clip(a, zero, half)",
     "divided by what is never zero": "a = Abs(item) b = Add(a, half) y = Div(item, b)",
     "the logarithm of what is above zero": "a = Abs(item) b = Add(a, half) y = Log(b)",
+    "the root of a weighted sum": "a = Abs(item) b = Abs(w) c = MatMul(a, b) y = Pow(c, half)",
+    "the logarithm of a weighted sum": "a = Abs(item) b = Abs(w) c = MatMul(a, b) d = Add(c, half) y = Log(d)",
     "a whole power": "y = Pow(item, whole)",
     "a comparison of anything": "a = Log(item) b = Greater(a, half) y = Cast<to = 1>(b)",
 }
