@@ -19,7 +19,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._positive import LAID_OUT, is_not_below_zero, is_positive
-from mari_onnx.patterns._variances import square_of
+from mari_onnx.patterns._variances import orders, square_of
 from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -151,12 +151,19 @@ def _is_fraction(value: str, at: Workspace) -> bool:
 
 
 def _is_length(number: str, rows: str, at: Workspace) -> bool:
-    """Whether a number is the length of rows, or the sum of rows that have nothing below 0."""
+    """Whether a number is the length of rows, or the sum of rows that have nothing below 0, or more than that.
+
+    Rows of one entry are their own sum.
+    """
+    if number == rows:
+        return is_not_below_zero(rows, at)
     node = at.graph.producer(number)
     if node is not None and not node.domain and node.op == "Expand":
         node = at.graph.producer(node.inputs[0])
     if node is None or node.domain:
         return False
+    if node.op == "Add":
+        return any(_is_length(a, rows, at) and is_not_below_zero(b, at) for a, b in orders(node))
     if node.op == "Sqrt":
         node = at.graph.producer(node.inputs[0])
         summed = node is not None and node.kind == "ReduceSum" and square_of(node.inputs[0], at) == rows

@@ -41,6 +41,9 @@ FINITE = {
     "a norm of anything": "a = Log(item) y = LayerNormalization(a, half)",
     "divided by its own sum": "e = Exp(item) a = ReduceSum<keepdims = 1>(e, axis) y = Div(e, a)",
     "divided by its own length": "a = ReduceL2<axes = [1], keepdims = 1>(item) y = Div(item, a)",
+    "divided by its own sum and another": """e = Exp(item) a = ReduceSum<keepdims = 1>(e, axis)
+        b = Exp(user) c = ReduceSum<keepdims = 1>(b, axis) d = Add(c, a) y = Div(e, d)""",
+    "divided by itself and another": "a = Exp(item) b = Abs(user) c = Add(a, b) y = Div(a, c)",
     "a root": "y = Pow(item, half)",
     "a mean": "a = ReduceSum<keepdims = 1>(item_open, axis) b = Cast<to = 1>(item_n) y = Div(a, b)",
     "a gate of anything": "a = Log(item) b = Reciprocal(a) y = Sigmoid(b)",
@@ -57,6 +60,8 @@ MAY_BE_INFINITE = {
     "one over a count": "a = Cast<to = 1>(item_n) b = Reciprocal(a) y = Neg(b)",
     "a logarithm": "a = Log(item) b = MatMul(a, w) y = Neg(b)",
     "divided by the sum of something else": "e = Exp(item) a = ReduceSum<keepdims = 1>(item, axis) y = Div(e, a)",
+    "divided by its own sum and any number": """e = Exp(item) a = ReduceSum<keepdims = 1>(e, axis)
+        b = Add(a, user) y = Div(e, b)""",
     "a negative power": "a = Neg(half) y = Pow(item, a)",
     "one bound alone": "a = Log(item) y = Clip(a, , half)",
     "a constant": "a = Greater(item, half) y = Where(a, item, infinite)",
