@@ -8,6 +8,7 @@ from dataclasses import replace
 from mari_onnx.analysis import Analysis, analyze_graph
 from mari_onnx.analysis.facts import Fact
 from mari_onnx.branches import take_branches
+from mari_onnx.casts import plain_casts
 from mari_onnx.einsums import plain_einsums
 from mari_onnx.ir import Graph
 from mari_onnx.known import fix_sizes
@@ -25,6 +26,7 @@ from mari_onnx.writes import plain_writes
 
 STEPS = (
     take_branches,
+    plain_casts,
     plain_ranges,
     run_at_once,
     plain_sequences,

@@ -83,6 +83,7 @@ from mari_onnx.patterns.part_by_part import PartByPart
 from mari_onnx.patterns.parted_products import PartedProducts
 from mari_onnx.patterns.pick import Pick
 from mari_onnx.patterns.plain_activation import PlainActivation
+from mari_onnx.patterns.plain_scale import PlainScale
 from mari_onnx.patterns.product_norm import ProductNorm
 from mari_onnx.patterns.product_sum import ProductSum
 from mari_onnx.patterns.quantized_product import QuantizedProduct
@@ -122,6 +123,7 @@ RULES: tuple[Rule[Any], ...] = (
     EarlyWindows(),
     Views(),
     Neutral(),
+    PlainScale(),
     ExactCasts(),
     SpelledSoftmax(),
     PaddingRows(),

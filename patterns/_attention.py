@@ -28,7 +28,7 @@ class Steps:
 
     Attributes:
         rows: Queries, keys and values; one value where all three are projected from it.
-        heads: Number of heads.
+        heads: Number of heads of queries.
         sizes: Widths of queries, keys and values, all heads together.
         scale: What the scores are multiplied with; ``None`` for one over the root of the width of a head.
         weight: What queries, keys and values are projected with.
@@ -38,6 +38,7 @@ class Steps:
         filter: What is added to the scores of other keys.
         scores: What is added to the scores, or truths for what is seen.
         zeros: Whether the truths may leave a query no key, which is answered with zeros.
+        sharing: How many heads of queries, one behind the other, read the same keys and values.
     """
 
     rows: tuple[str, ...]
@@ -51,6 +52,7 @@ class Steps:
     filter: float = FILTER
     scores: str = ""
     zeros: bool = False
+    sharing: int = 1
 
 
 def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
@@ -65,8 +67,11 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
         [s[1] for s in shapes] if apart else [int(node.attrs.get(f"{side}_num_heads", 0)) for side in ("q", "kv", "kv")]
     )
     widths = [s[-1] * h if apart else s[-1] for s, h in zip(shapes, heads, strict=True)]
-    if len(set(heads)) > 1 or not heads[0] or not all(isinstance(w, int) for w in (*heads, *widths)):
-        return Refusal("several heads share keys")
+    counts = [h for h in heads if isinstance(h, int) and h]
+    if len(counts) < 3 or not all(isinstance(w, int) for w in widths):
+        return Refusal("how many heads there are, or how wide they are, is not known")
+    if counts[1] != counts[2] or counts[0] % counts[1]:
+        return Refusal("its heads do not share keys and values evenly")
     precision = int(node.attrs.get("softmax_precision", 0))
     windows = [int(node.attrs.get(name, -1)) for name in ("left_window_size", "right_window_size")]
     if float(node.attrs.get("softcap", 0.0)) or max(windows) >= 0 or precision not in (0, facts[0].dtype):
@@ -82,7 +87,8 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
         return Refusal("its mask may rule out all keys of a query, which it answers with zeros")
     sizes = (widths[0], widths[1], widths[2])
     factor = None if scale is None else float(scale)
-    return Steps(node.inputs[:3], heads[0], sizes, factor, causal=causal, scores=scores, zeros=zeros)
+    sharing = counts[0] // counts[1]
+    return Steps(node.inputs[:3], counts[0], sizes, factor, causal=causal, scores=scores, zeros=zeros, sharing=sharing)
 
 
 def _are_truths(mask: str, counts: tuple[Dim, Dim], at: Workspace) -> bool:

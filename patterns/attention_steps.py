@@ -47,7 +47,9 @@ class AttentionSteps(Rule[Steps]):
         return found
 
     def rewrite(self, node: Node, found: Steps, at: Workspace) -> Sequence[str]:
-        query, key, value = (_heads(v, found.heads, at) for v in _projected(found, at))
+        shared = found.heads // found.sharing
+        counts = (found.heads, shared, shared)
+        query, key, value = (_heads(v, n, at) for v, n in zip(_projected(found, at), counts, strict=True))
         width = (at.fact(query).shape or ())[-1]
         scale = found.scale if found.scale is not None else 1.0 / math.sqrt(width)
         key = at.emit("Transpose", [key], perm=[0, 1, 3, 2])
@@ -55,6 +57,7 @@ class AttentionSteps(Rule[Steps]):
             key = _times(key, scale, at)
         else:
             query = _times(query, scale, at)
+        key, value = (_for_each_query(v, found, at) for v in (key, value))
         scores = at.emit("MatMul", [query, key])
         for mask in _masks(found, scores, at):
             scores = at.emit("Add", [scores, mask])
@@ -89,6 +92,14 @@ def _heads(value: str, heads: int, at: Workspace) -> str:
         return value
     apart = at.reshape(value, (*shape[:2], heads, shape[2] // heads))
     return at.emit("Transpose", [apart], perm=[0, 2, 1, 3])
+
+
+def _for_each_query(value: str, found: Steps, at: Workspace) -> str:
+    """Heads that several of the queries read, once for each of them."""
+    if found.sharing == 1:
+        return value
+    heads = np.arange(found.heads, dtype=np.int64) // found.sharing
+    return at.emit("Gather", [value, at.weight(heads)], axis=1)
 
 
 def _times(value: str, factor: float, at: Workspace) -> str:

@@ -16,14 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import onnx
-
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
 from mari_onnx.patterns._parts import joined
-from mari_onnx.patterns._repeats import before
-from mari_onnx.patterns.views import REPETITIONS, VIEWS
+from mari_onnx.patterns._uniform import uniform
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -31,10 +27,6 @@ NEUTRAL = {"Mul": 1, "Div": 1, "Add": 0, "Sub": 0}
 """What changes nothing, as the second operand."""
 EITHER = frozenset({"Mul", "Add"})
 """Or as the first."""
-MOVING = VIEWS | REPETITIONS | {"Transpose"}
-"""Operators that make no other numbers."""
-LARGEST = 1 << 12
-"""Constants with more entries are not looked at."""
 
 
 class Neutral(Rule[tuple[str, ...]]):
@@ -58,7 +50,7 @@ class Neutral(Rule[tuple[str, ...]]):
         if node.op in EITHER:
             pairs.append((node.inputs[1], node.inputs[0]))
         for other, dropped in pairs:
-            if alike(at.fact(other).shape, shape) and _uniform(dropped, at) == NEUTRAL[node.op]:
+            if alike(at.fact(other).shape, shape) and uniform(dropped, at) == NEUTRAL[node.op]:
                 return (other,)
         return None
 
@@ -69,29 +61,3 @@ class Neutral(Rule[tuple[str, ...]]):
 def _is_empty(value: str, axis: int, at: Workspace) -> bool:
     shape = at.fact(value).shape
     return shape is not None and isinstance(shape[axis], int) and shape[axis] == 0
-
-
-def _uniform(value: str, at: Workspace) -> float | None:
-    """The number that all entries of a value are."""
-    value = before(value, MOVING, at)
-    producer = at.graph.producer(value)
-    if producer is not None:
-        return _filling(producer)
-    weight = at.graph.weights.get(value)
-    if weight is None or not 0 < weight.size <= LARGEST:
-        return None
-    return _same_number(weight.load())
-
-
-def _filling(node: Node) -> float | None:
-    """The number that a ConstantOfShape repeats."""
-    if node.op != "ConstantOfShape" or node.domain:
-        return None
-    tensor = node.attrs.get("value")
-    return 0.0 if tensor is None else _same_number(onnx.numpy_helper.to_array(tensor))
-
-
-def _same_number(array: np.ndarray) -> float | None:
-    if array.dtype.kind not in "fiu" or not (array == array.flat[0]).all():
-        return None
-    return float(array.flat[0])

@@ -104,6 +104,16 @@ def test_layer_normalization() -> None:
     assert lanes(Case("LayerNormalization", [rows, floats(2, 1, 4)], {})) in ([CandidateAxis(1)], ["opaque"])
 
 
+@pytest.mark.parametrize("op", ["LayerNormalization", "RMSNormalization"])
+def test_parameters_of_each_candidate(op: str) -> None:
+    """PyTorch's exporter gives an RMSNormalization without a weight ones of the shape of its input."""
+    rows = floats(2, B, 4, axis=1)
+    assert lanes(Case(op, [rows, floats(2, B, 4, axis=1)], {}, opset=23)) == [CandidateAxis(1)]
+    assert lanes(Case(op, [rows, floats(B, 4, axis=0)], {}, opset=23)) == [CandidateAxis(1)]
+    assert lanes(Case(op, [rows, floats(B, 1, 4, axis=0)], {}, opset=23)) == ["opaque"]
+    assert lanes(Case(op, [rows, floats(B, axis=0)], {}, opset=23)) == ["opaque"]
+
+
 def test_batch_normalization() -> None:
     spread = Operand(np.array([1, 2], np.float32))
     parameters = [floats(2), floats(2), floats(2), spread]

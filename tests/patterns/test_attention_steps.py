@@ -130,6 +130,25 @@ def test_heads_that_lie_apart() -> None:
     assert written_out(outcome)
 
 
+@pytest.mark.parametrize("keys", [1, 2, 4])
+@pytest.mark.parametrize("more", ["", ", is_causal = 1"])
+def test_heads_that_share_keys(keys: int, more: str) -> None:
+    """Grouped queries: the first heads read the first keys."""
+    text = f"""score (float[B,5,8] item, float[B,5,{2 * keys}] user_k, float[B,5,{3 * keys}] user_v) => (float[B,5,12] y)
+    {{
+        y = Attention<q_num_heads = 4, kv_num_heads = {keys}{more}>(item, user_k, user_v)
+    }}"""
+    assert written_out(apply(RULE, model_of(text, opset=23), exact=False))
+
+
+@pytest.mark.parametrize("mask", ["float[B,4,3,5] user_m", "bool[B,1,3,5] user_m", "bool[B,4,3,5] item_m"])
+def test_heads_that_lie_apart_and_share_keys(mask: str) -> None:
+    text = f"""score (float[B,4,3,2] item, float[B,2,5,2] user_k, float[B,2,5,3] user_v, {mask}) => (float[B,4,3,3] y) {{
+        y = Attention(item, user_k, user_v, {mask.split()[1]})
+    }}"""
+    assert written_out(apply(RULE, model_of(text, opset=23), exact=False)) == mask.startswith("bool")
+
+
 def large(tokens: int) -> str:
     return f"""score (float[B,{tokens},32] user, float[B,1,32] item) => (float[B,1,32] y)
     <float[96] b, int64[1] last = {{-1}}, int64[1] end = {{1000}}, int64[1] one = {{1}}> {{

@@ -105,12 +105,12 @@ def layer_normalization(call: Call) -> Claim:
         return call.opaque("its parameters have a candidate axis")
     if axis.index >= call.positive(int(call.attr("axis", -1))):
         return call.opaque("normalises over the candidates")
-    # Scale and shift broadcast, so they may reach in front of the axes that are normalised.
+    # Scale and shift broadcast, so they may reach in front of the axes that are normalised, candidates among them.
     answer = aligned(call, [i for i, _ in call.given()])
     if isinstance(answer, str):
         return call.opaque(answer)
     statistics = (Lane(axis),) * (len(call.node.outputs) - 1)
-    return call.only([0], "a parameter") or Claim((answer, *statistics))
+    return Claim((answer, *statistics))
 
 
 def batch_normalization(call: Call) -> Claim:
