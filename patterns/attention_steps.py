@@ -57,16 +57,20 @@ class AttentionSteps(Rule[Steps]):
             key = _times(key, scale, at)
         else:
             query = _times(query, scale, at)
-        key, value = (_for_each_query(v, found, at) for v in (key, value))
+        query, key, value = (_in_groups(v, found, at) for v in (query, key, value))
         scores = at.emit("MatMul", [query, key])
         for mask in _masks(found, scores, at):
             scores = at.emit("Add", [scores, mask])
         weights = at.emit("Softmax", [scores], axis=-1)
         if found.zeros:
-            weights = at.emit("Where", [_unanswered(found, at), at.weight(np.array(0, _kind(weights, at))), weights])
+            nothing = _in_groups(_unanswered(found, at), found, at)
+            weights = at.emit("Where", [nothing, at.weight(np.array(0, _kind(weights, at))), weights])
         result = at.emit("MatMul", [weights, value])
         after = at.fact(node.output).shape
         assert after is not None
+        shape = at.fact(result).shape
+        if found.sharing > 1 and shape is not None:
+            result = at.reshape(result, (shape[0], found.heads, *shape[3:]))
         if len(after) == 4:
             return [result]
         return [at.reshape(at.emit("Transpose", [result], perm=[0, 2, 1, 3]), after)]
@@ -94,12 +98,14 @@ def _heads(value: str, heads: int, at: Workspace) -> str:
     return at.emit("Transpose", [apart], perm=[0, 2, 1, 3])
 
 
-def _for_each_query(value: str, found: Steps, at: Workspace) -> str:
-    """Heads that several of the queries read, once for each of them."""
-    if found.sharing == 1:
+def _in_groups(value: str, found: Steps, at: Workspace) -> str:
+    """What belongs to heads, with an axis more: that of the queries which share keys and values."""
+    shape = at.fact(value).shape
+    if found.sharing == 1 or shape is None or len(shape) < 3:
         return value
-    heads = np.arange(found.heads, dtype=np.int64) // found.sharing
-    return at.emit("Gather", [value, at.weight(heads)], axis=1)
+    *front, heads, rows, columns = shape
+    groups = (heads, 1) if heads != found.heads else (found.heads // found.sharing, found.sharing)
+    return at.reshape(value, (*front, *groups, rows, columns))
 
 
 def _times(value: str, factor: float, at: Workspace) -> str:
@@ -124,12 +130,13 @@ def _masks(found: Steps, scores: str, at: Workspace) -> list[str]:
     if found.scores:
         array = at.constant(found.scores)
         if array is not None and array.dtype == np.bool_:
-            masks.append(at.weight(np.where(array, 0, -np.inf).astype(kind)))
+            added = at.weight(np.where(array, 0, -np.inf).astype(kind))
         elif at.fact(found.scores).dtype == onnx.TensorProto.BOOL:
             numbers = [at.weight(np.array(number, kind)) for number in (0, -np.inf)]
-            masks.append(at.emit("Where", [found.scores, *numbers]))
+            added = at.emit("Where", [found.scores, *numbers])
         else:
-            masks.append(found.scores)
+            added = found.scores
+        masks.append(_in_groups(added, found, at))
     return masks
 
 

@@ -134,8 +134,8 @@ def test_heads_that_lie_apart() -> None:
 @pytest.mark.parametrize("more", ["", ", is_causal = 1"])
 def test_heads_that_share_keys(keys: int, more: str) -> None:
     """Grouped queries: the first heads read the first keys."""
-    text = f"""score (float[B,5,8] item, float[B,5,{2 * keys}] user_k, float[B,5,{3 * keys}] user_v) => (float[B,5,12] y)
-    {{
+    text = f"""score (float[B,5,8] item, float[B,5,{2 * keys}] user_k, float[B,5,{3 * keys}] user_v)
+    => (float[B,5,12] y) {{
         y = Attention<q_num_heads = 4, kv_num_heads = {keys}{more}>(item, user_k, user_v)
     }}"""
     assert written_out(apply(RULE, model_of(text, opset=23), exact=False))
@@ -143,7 +143,8 @@ def test_heads_that_share_keys(keys: int, more: str) -> None:
 
 @pytest.mark.parametrize("mask", ["float[B,4,3,5] user_m", "bool[B,1,3,5] user_m", "bool[B,4,3,5] item_m"])
 def test_heads_that_lie_apart_and_share_keys(mask: str) -> None:
-    text = f"""score (float[B,4,3,2] item, float[B,2,5,2] user_k, float[B,2,5,3] user_v, {mask}) => (float[B,4,3,3] y) {{
+    text = f"""score (float[B,4,3,2] item, float[B,2,5,2] user_k, float[B,2,5,3] user_v, {mask})
+    => (float[B,4,3,3] y) {{
         y = Attention(item, user_k, user_v, {mask.split()[1]})
     }}"""
     assert written_out(apply(RULE, model_of(text, opset=23), exact=False)) == mask.startswith("bool")
