@@ -80,6 +80,10 @@ class Replacement:
         """All nodes, with a last one that makes what the node made."""
         return [*self._nodes, Node(op, tuple(inputs), self._node.outputs, attrs, name=self._node.name)]
 
+    def ended_reading(self, inputs: Sequence[str]) -> list[Node]:
+        """All nodes, with the node itself behind them, which reads other values."""
+        return [*self._nodes, self._node.reading(inputs)]
+
     def ended_unsqueezed(self, value: str, axes: Sequence[int]) -> list[Node]:
         """All nodes, with a last one that gives a value more axes of size 1; with none, leaves it as it is."""
         if not axes:

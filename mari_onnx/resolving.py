@@ -16,6 +16,7 @@ from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
 from mari_onnx.ranges import plain_ranges
+from mari_onnx.repeated_constants import plain_constants
 from mari_onnx.row_writes import plain_row_writes
 from mari_onnx.searches import plain_searches
 from mari_onnx.selections import plain_selections
@@ -27,6 +28,7 @@ from mari_onnx.writes import plain_writes
 STEPS = (
     take_branches,
     plain_casts,
+    plain_constants,
     plain_ranges,
     run_at_once,
     plain_sequences,
