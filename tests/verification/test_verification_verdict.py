@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mari_onnx import optimize
 from mari_onnx.errors import ModelError, UsageError, VerificationError
 from mari_onnx.verification import Tolerance, ranking_kept, require, verify
 from mari_onnx.verification.nudged import run_nudged
@@ -490,6 +491,21 @@ def test_one_row_that_is_taken_by_chance_is_not_what_the_exporter_meant(make):
     asked = verify(model, result, user_inputs=["user", "places"], batches=[1, 2, 7])
     assert asked.batches == (1,)
     assert any("runs with 5 candidates, and not with 2, 7, though" in note for note in asked.notes)
+
+
+def test_a_number_that_is_no_number_of_rows(make):
+    """An item without a name for its rows is tried with four, and the graph has a weight with as many: it takes any."""
+    text = """
+        score (float[B,3] user, float[B,3] item, float[more,3] item_more) => (float[B,1] score) {
+          both = Add(item, item_more) wide = MatMul(both, w) mixed = Mul(wide, wide) own = MatMul(mixed, v)
+          sums = ReduceSum<keepdims=1>(user, axes) score = Add(own, sums)
+        }"""
+    weights = {"w": np.ones((3, 4), np.float32), "v": np.ones((4, 1), np.float32), "axes": np.array([1])}
+    model = make(text, **weights)
+    model.graph.input[2].type.tensor_type.shape.dim[0].Clear()
+    report = optimize(model, ["user"]).verification
+    assert report.passed
+    assert not any("written" in note for note in report.notes)
 
 
 def test_what_runs_with_no_number_of_rows_that_is_worth_a_try(make, weight):
