@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.fused import FUSED_ACTIVATIONS
+from mari_onnx.half_products import with_products_before_transposes
 from mari_onnx.ir.graph import Graph, Node, Weight
 from mari_onnx.normalise import fold_constants, rebuilt, without_dead_nodes
 from mari_onnx.rewrite.integers import is_of_integers, is_single
@@ -18,6 +19,7 @@ def tidy(graph: Graph) -> Graph:
     """The graph as it is written: outputs made by the nodes that compute them, constants folded, nothing dead."""
     graph = with_sums_before_norms(without_keepers(fold_constants(without_dead_nodes(graph))))
     graph = with_transposes_at_products(with_integers_repeated(with_activations_at_products(graph)))
+    graph = with_products_before_transposes(graph)
     return with_unique_node_names(with_known_names(without_dead_nodes(graph)))
 
 
