@@ -1,15 +1,17 @@
-"""A sum with zeros, a product with ones, a cast to the type that is there, a part without entries::
+"""A sum with zeros, a product with ones, a cast to the type that is there, a part without entries, a cut of nothing::
 
     Mul( x, Expand(1) )   ->   x
     Add( x, 0 )           ->   x
     Cast( x )             ->   x
     Concat( x, [] )       ->   x
+    Slice( x, 0, end )    ->   x
 
-x * 1 = x, x + 0 = x, [x, []] = x
+x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x
 
 PyTorch's exporter multiplies the rows of a bag with weights of one where none were given. (Of the two zeros, a sum with
 0 makes one; ONNX Runtime drops such sums as well.) Libraries cut features by kind and side, and join what there is of
-each: a kind that nobody has is a piece of size 0, of all sides.
+each: a kind that nobody has is a piece of size 0, of all sides. `x[:, -1]` begins with a Slice that keeps all where the
+exporter's optimizer is off: entries one after the other, as many as there are, are all of them.
 """
 
 from __future__ import annotations
@@ -33,15 +35,17 @@ class Neutral(Rule[tuple[str, ...]]):
     """Drops an operand that changes nothing."""
 
     name = "neutral"
-    algebra = "x * 1 = x, x + 0 = x, [x, []] = x"
+    algebra = "x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x"
     exactness = Exactness.EXACT
     phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
-    ops = frozenset(NEUTRAL) | {"Cast", "Concat"}
+    ops = frozenset(NEUTRAL) | {"Cast", "Concat", "Slice"}
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:
         """What is left: one value, or several of a Concat."""
         if node.op == "Cast":
             return node.inputs if at.fact(node.inputs[0]).dtype == at.fact(node.output).dtype else None
+        if node.op == "Slice":
+            return node.inputs[:1] if _keeps_all(node, at) else None
         if node.op == "Concat":
             kept = tuple(v for v in node.inputs if not _is_empty(v, int(node.attrs["axis"]), at))
             return kept if 0 < len(kept) < len(node.inputs) else None
@@ -56,6 +60,11 @@ class Neutral(Rule[tuple[str, ...]]):
 
     def rewrite(self, node: Node, found: tuple[str, ...], at: Workspace) -> Sequence[str]:
         return [joined(found, int(node.attrs["axis"]), at) if node.op == "Concat" else found[0]]
+
+
+def _keeps_all(node: Node, at: Workspace) -> bool:
+    steps = at.integers(node.inputs[4]) if node.has_input(4) else ()
+    return steps is not None and set(steps) <= {1} and alike(at.fact(node.inputs[0]).shape, at.fact(node.output).shape)
 
 
 def _is_empty(value: str, axis: int, at: Workspace) -> bool:

@@ -1,4 +1,4 @@
-"""x * 1 = x, x + 0 = x, [x, []] = x."""
+"""x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x."""
 
 from __future__ import annotations
 
@@ -103,3 +103,35 @@ def test_parts_with_entries_stay() -> None:
 def test_a_concat_of_nothing_stays() -> None:
     text = CUT.format(sizes="0, 1, 4, 7", axis=1, parts="none, none").replace("float[4,4] w", "float[0,4] w")
     assert apply(RULE, text.replace("{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}", "{}")).times == 0
+
+
+def cut(starts: str, ends: str, axes: str, steps: str = "1", width: str = "B,6") -> int:
+    """How often a cut is dropped."""
+    text = f"""score (float[B,6] user, float[B,6] item) => (float[{width}] z)
+        <int64[1] starts = {{{starts}}}, int64[1] ends = {{{ends}}}, int64[1] axes = {{{axes}}},
+         int64[1] steps = {{{steps}}}> {{
+        x = Add(user, item)
+        y = Slice(x, starts, ends, axes, steps)
+        z = Neg(y)
+    }}"""
+    return apply(RULE, text).times
+
+
+@pytest.mark.parametrize("axes", ["0", "1", "-1"])
+def test_a_cut_of_nothing(axes: str) -> None:
+    assert cut("0", "9223372036854775807", axes) == 1
+
+
+def test_a_cut_up_to_the_size() -> None:
+    assert cut("0", "6", "1") == 1
+    assert cut("-6", "10", "1") == 1
+
+
+def test_a_cut_of_something_stays() -> None:
+    assert cut("1", "9223372036854775807", "1", width="B,5") == 0
+    assert cut("0", "-1", "1", width="B,5") == 0
+    assert cut("0", "9223372036854775807", "1", "2", width="B,3") == 0
+
+
+def test_the_other_way_round_stays() -> None:
+    assert cut("-1", "-9223372036854775807", "1", "-1") == 0
