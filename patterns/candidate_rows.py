@@ -2,6 +2,7 @@
 
     MatMul( x: [B, h, r, d], U: [h, d, n] )   ->   the rows of all candidates below each other, [h, B r, d] @ [h, d, n]
     MatMul( x: [B, 1, r, d], U: [h, d, n] )   ->   [1, B r, d] @ [h, d, n], the same rows for each head
+    MatMul( x: [B, h, g, r, d], U: [h, 1, d, n] )   ->   [h, g, B r, d] @ [h, 1, d, n], heads that share a matrix
 
     x_b U_h for all b = [x_1; x_2; ..] U_h
 
@@ -44,7 +45,7 @@ class CandidateRows(Rule[str]):
         own = shape[-2 - len(heads) : -2]
         if len(own) != len(heads) or not all(isinstance(d, int) for d in own) or all(d == 1 for d in own):
             return None
-        return single if all(d in (1, h) for d, h in zip(heads, own, strict=True)) else None
+        return single if all(1 in (d, h) or d == h for d, h in zip(heads, own, strict=True)) else None
 
     def rewrite(self, node: Node, found: str, at: Workspace) -> Sequence[str]:
         shape, matrices = at.fact(node.inputs[0]).shape, at.fact(found).shape
@@ -56,8 +57,8 @@ class CandidateRows(Rule[str]):
         stacked = at.reshape(rows, (*heads, batch * count, width))
         if len(matrices) == len(shape):
             found = at.squeeze(found, [0])
-        product = at.reshape(
-            at.emit("MatMul", [stacked, found]), (*matrices[-2 - len(heads) : -2], batch, count, matrices[-1])
-        )
+        own = matrices[-2 - len(heads) : -2]
+        both = [d if same(h, 1) else h for d, h in zip(heads, own, strict=True)]
+        product = at.reshape(at.emit("MatMul", [stacked, found]), (*both, batch, count, matrices[-1]))
         outside = [len(heads), *range(len(heads)), len(shape) - 2, len(shape) - 1]
         return [at.emit("Transpose", [product], perm=outside)]

@@ -16,6 +16,8 @@ RULE = "candidate-rows"
         ("B,2,1,4", "B,2,4,3", "B,2,1,3"),
         ("B,2,5,4", "B,2,4,3", "B,2,5,3"),
         ("B,2,3,1,4", "B,2,3,4,5", "B,2,3,1,5"),
+        ("B,2,3,1,4", "B,2,1,4,5", "B,2,3,1,5"),
+        ("B,2,3,6,4", "B,1,3,4,5", "B,2,3,6,5"),
     ],
 )
 def test_one_product_for_each_head(rows: str, matrices: str, result: str, opset: int) -> None:
@@ -77,7 +79,6 @@ def test_the_same_rows_for_several_matrices(rows: str, matrices: str, result: st
         ("float[B,2,5,4] user, float[B,2,4,3] item", "MatMul(user, item)", "B,2,5,3"),
         ("float[2,B,5,4] item, float[2,B,4,3] user", "MatMul(item, user)", "2,B,5,3"),
         ("float[B,3,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,3,5,3"),  # one matrix for all heads
-        ("float[B,2,3,5,4] item, float[B,2,1,4,3] user", "MatMul(item, user)", "B,2,3,5,3"),
         ("float[B,1,5,4] item, float[B,N,4,3] user", "MatMul(item, user)", "B,N,5,3"),
         ("float[B,2,N,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,N,3"),
     ],
