@@ -37,7 +37,7 @@ class Steps:
         keys: A mask with a number above zero for each key that is seen.
         filter: What is added to the scores of other keys.
         scores: What is added to the scores, or truths for what is seen.
-        zeros: Whether the truths may leave a query no key, which is answered with zeros.
+        zeros: Whether what is added to the scores may leave a query no key, which is answered with zeros.
         sharing: How many heads of queries, one behind the other, read the same keys and values.
     """
 
@@ -80,10 +80,10 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
     scores = node.inputs[3] if node.has_input(3) else ""
     causal = bool(node.attrs.get("is_causal", 0))
     zeros = bool(scores) and not _lets_each_query_see(scores, causal, at)
-    if zeros and facts[0].dtype == onnx.TensorProto.DOUBLE:
-        # ONNX Runtime has no kernel for doubles, and takes the steps of the standard, which know no such zeros.
+    if zeros and facts[0].dtype not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+        # ONNX Runtime has no kernel for others, and takes the steps of the standard, which know no such zeros.
         return Refusal("its mask may rule out all keys of a query, which it answers in one way or another")
-    if zeros and not _are_truths(scores, (shapes[0][-2], shapes[1][-2]), at):
+    if zeros and not _tells_what_is_seen(scores, (shapes[0][-2], shapes[1][-2]), facts[0].dtype, at):
         return Refusal("its mask may rule out all keys of a query, which it answers with zeros")
     sizes = (widths[0], widths[1], widths[2])
     factor = None if scale is None else float(scale)
@@ -91,10 +91,10 @@ def _standard(node: Node, at: Workspace) -> Steps | Refusal | None:
     return Steps(node.inputs[:3], counts[0], sizes, factor, causal=causal, scores=scores, zeros=zeros, sharing=sharing)
 
 
-def _are_truths(mask: str, counts: tuple[Dim, Dim], at: Workspace) -> bool:
-    """Whether a mask has a truth for each query and key."""
+def _tells_what_is_seen(mask: str, counts: tuple[Dim, Dim], dtype: int, at: Workspace) -> bool:
+    """Whether a mask has a truth for each query and key, or a number of their type."""
     fact = at.fact(mask)
-    if fact.dtype != onnx.TensorProto.BOOL or fact.shape is None or len(fact.shape) not in (2, 4):
+    if fact.dtype not in (onnx.TensorProto.BOOL, dtype) or fact.shape is None or len(fact.shape) not in (2, 4):
         return False
     return alike(fact.shape[-2:], counts)
 
@@ -135,13 +135,13 @@ def _own(
     if scores and causal and not _lets_each_query_see(scores, causal, at):
         return Refusal("what is added to its scores may rule out all keys that a query sees, which it answers anyhow")
     filtered, heads = float(node.attrs.get("mask_filter_value", FILTER)), int(node.attrs.get("num_heads", 1))
-    if mask and causal and not filtered > _lowest(at.fact(node.output).dtype) / 2:
+    if mask and causal and not filtered > lowest(at.fact(node.output).dtype) / 2:
         return Refusal("a query may see masked keys alone, which count as much as those ahead of it then")
     return Steps(rows, heads, sizes, scale or None, weight, bias, causal, mask, filtered, scores)
 
 
-def _lowest(dtype: int) -> float:
-    """What the same operators add to the scores of keys ahead of a query: the lowest number there is."""
+def lowest(dtype: int) -> float:
+    """The lowest number there is: what is added to the scores of keys ahead of a query, or that it does not see."""
     return float(np.finfo(np.float16 if dtype == onnx.TensorProto.FLOAT16 else np.float32).min)
 
 
@@ -163,7 +163,7 @@ def _lets_each_query_see(mask: str, causal: bool, at: Workspace) -> bool:
     array = at.constant(mask)
     if array is None or array.ndim < 2:
         return False
-    seen = array if array.dtype == np.bool_ else array > -np.inf
+    seen = array if array.dtype == np.bool_ else array > lowest(at.fact(mask).dtype)
     if causal:
         seen = seen & np.tri(*array.shape[-2:], dtype=np.bool_)
     return bool(seen.any(axis=-1).all())

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir import Node
-from mari_onnx.patterns._attention import PROJECTED, READERS, Steps, is_square
+from mari_onnx.patterns._attention import PROJECTED, READERS, Steps, is_square, lowest
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._parts import cut
 from mari_onnx.patterns._segments import segments_along
@@ -148,6 +148,10 @@ def _unanswered(found: Steps, at: Workspace) -> str:
     """Whether a query sees no key."""
     seen, shape = found.scores, at.fact(found.scores).shape
     assert shape is not None
+    kind = at.fact(seen).dtype
+    if kind != onnx.TensorProto.BOOL:
+        # ONNX Runtime takes what has nothing above the lowest number added for what is not seen.
+        seen = at.emit("Greater", [seen, at.weight(np.array(lowest(kind), _kind(seen, at)))])
     if found.causal:
         seen = at.emit("And", [seen, at.weight(_triangle(shape[-1]))])
     count = at.emit("Cast", [seen], to=onnx.TensorProto.INT32)
