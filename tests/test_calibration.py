@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +131,16 @@ def test_impossible_prices_are_not_taken(folder: Path, quick: None) -> None:
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
         (folder / "prices.json").write_text(json.dumps({cache.machine(): {**known, "flops": wrong}}))
         assert cached_prices() is None
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
+    assert not cache.keep(CostModel())
+    assert not list(folder.iterdir())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from mari_onnx.calibration.fit import PRICES, calibrate, priced
+from mari_onnx.files import write_over
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.runtime import onnxruntime
 
@@ -54,9 +54,7 @@ def keep(prices: CostModel) -> bool:
             known = {}
         known = known if isinstance(known, dict) else {}
         known[machine()] = {name: getattr(prices, name) for name in PRICES}
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(known, indent=2, sort_keys=True))
-        new.replace(path)
+        write_over(path, json.dumps(known, indent=2, sort_keys=True).encode())
     except OSError:
         return False
     return True
