@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ def onnxruntime() -> Any:
     return module
 
 
+def runtime_path(path: str | os.PathLike[str]) -> str:
+    """A path as ONNX Runtime opens it: it takes text for UTF-8, whatever the locale says.
+
+    Raises:
+        ModelError: Its name is not UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ModelError(f"{os.fspath(path)}: ONNX Runtime opens only files whose path is UTF-8: rename it") from None
+
+
 DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 """The option of ONNX Runtime that says where the external data of a model in memory lies."""
 
@@ -49,8 +62,8 @@ def session(
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if folder is not None:
-        options.add_session_config_entry(DATA_FOLDER, str(folder))
-    source = model if isinstance(model, str) else model.SerializeToString()
+        options.add_session_config_entry(DATA_FOLDER, runtime_path(folder))
+    source = runtime_path(model) if isinstance(model, str) else model.SerializeToString()
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 

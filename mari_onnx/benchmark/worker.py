@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 
 from mari_onnx.benchmark.job import Entrant, Job, read_arrays
-from mari_onnx.runtime import DATA_FOLDER, onnxruntime
+from mari_onnx.runtime import DATA_FOLDER, onnxruntime, runtime_path
 from mari_onnx.verification.sessions import runtime_message
 from mari_onnx.verification.source import Array
 
@@ -98,9 +98,9 @@ def _session(job: Job, entrant: Entrant, own_pools: bool) -> Any:
         options.intra_op_num_threads = job.threads
         if job.threads > 1:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model: str | bytes = entrant.model
+    model: str | bytes = runtime_path(entrant.model)
     if entrant.folder is not None:
-        options.add_session_config_entry(DATA_FOLDER, entrant.folder)
+        options.add_session_config_entry(DATA_FOLDER, runtime_path(entrant.folder))
         model = onnx.load(entrant.model, load_external_data=False).SerializeToString()
     return runtime.InferenceSession(model, options, providers=list(dict.fromkeys([job.provider, CPU])))
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from mari_onnx.errors import ModelError
-from mari_onnx.runtime import DATA_FOLDER
+from mari_onnx.runtime import DATA_FOLDER, runtime_path
 from mari_onnx.verification.source import Array, ModelSource, all_tensors, load_inline
 
 PROVIDERS = ("CPUExecutionProvider",)
@@ -108,7 +108,8 @@ def open_session(source: ModelSource, *, optimize: bool = True) -> Session:
     level = runtime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     if source.base is not None:
-        options.add_session_config_entry(DATA_FOLDER, str(source.base))
+        options.add_session_config_entry(DATA_FOLDER, runtime_path(source.base))
+    path = runtime_path(source.path) if source.path is not None else None
     proto, casts = source.proto, frozenset[str]()
     names = [info.name for info in proto.graph.output]
     bfloat16 = frozenset(info.name for info in (*proto.graph.input, *proto.graph.output) if _is_bfloat16(info))
@@ -116,7 +117,7 @@ def open_session(source: ModelSource, *, optimize: bool = True) -> Session:
         if bfloat16:
             casts, model = bfloat16, _with_float32_ends(source).SerializeToString()
         else:
-            model = str(source.path) if source.path is not None else proto.SerializeToString()
+            model = path if path is not None else proto.SerializeToString()
         handle = runtime.InferenceSession(model, options, providers=list(PROVIDERS))
     except Exception as error:  # a status class of the runtime, or protobuf's 2 GiB limit
         raise ModelError(f"{source.role}: ONNX Runtime cannot load it: {runtime_message(error)}") from error

@@ -69,6 +69,23 @@ def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
     assert f"written: {tmp_path}/\\u51fa.onnx\n" in done.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes there")
+def test_names_that_the_locale_lacks(tmp_path: Path) -> None:
+    path = rankers.save(rankers.ranker(), tmp_path / "用户.onnx")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run("optimize", path, tmp_path / "出.onnx", *QUICK, stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "verified: 1 output" in done.stdout
+    assert (tmp_path / "出.onnx").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere do not take such names")
+def test_names_that_are_not_utf_8(refused, out: Path, tmp_path: Path) -> None:
+    path = rankers.save(rankers.ranker(), tmp_path / os.fsdecode(b"bad\xff.onnx"))
+    assert "only files whose path is UTF-8" in refused("optimize", path, out, *QUICK)
+    assert not out.exists()
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("args", [[], ["--json"], ["--markdown"]])
 def test_a_full_disk_is_said(args: list[str]) -> None:
