@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from mari_onnx.verification.zeros import with_noise, with_zeros
 OPEN_SIZE = 4  # for symbolic dimensions other than the batch
 SHORT_OPEN_SIZES = (1, 2)  # histories shorter than anything that is cut off or counted
 MOST_SIZES = 7  # different sizes, counted from the one above
+LARGEST = 1 << 30  # bytes of inputs; what is computed of them takes several times as much
 WALK_BATCH = 3  # the graph is walked at this batch: 1 would make candidate axes look like broadcast ones
 
 
@@ -111,11 +113,13 @@ class FeedPlan:
             The feeds.
 
         Raises:
-            UsageError: the model has a fixed batch of another size.
+            UsageError: the model has a fixed batch of another size, or the inputs take more than `LARGEST` bytes.
         """
         fixed = self.inputs.fixed_batch
         if batch < 1 or (fixed is not None and batch != fixed):
             raise UsageError(f"batch {batch} cannot be fed" + (f": the model has batch {fixed}" if fixed else ""))
+        if sum(self._bytes(info, batch) for info in self.inputs.infos) > LARGEST:
+            raise UsageError(f"{batch} candidates cannot be fed: their inputs take more than 1 GiB; say fewer")
         full = {info.name: self._array(info, batch, seed, caution) for info in self.inputs.infos}
         single: dict[str, Array] = {}
         for user in self.user_inputs:
@@ -134,6 +138,10 @@ class FeedPlan:
     @staticmethod
     def _tiled(row: Array, info: InputInfo, batch: int) -> Array:
         return row if info.axis is None else np.repeat(row, batch, axis=info.axis)
+
+    def _bytes(self, info: InputInfo, rows: int) -> int:
+        shape = _shape(self.inputs, info, rows, self.open_size, self.lengths)
+        return math.prod(shape) * np.dtype(onnx.helper.tensor_dtype_to_np_dtype(info.dtype)).itemsize
 
     def _array(self, info: InputInfo, batch: int, seed: int, caution: Caution, user_row: bool = False) -> Array:
         if info.name in self.samples:

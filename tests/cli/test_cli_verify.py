@@ -60,6 +60,13 @@ def test_what_cannot_be_read_is_status_2(refused, model, tmp_path):
     assert "no such file" in refused("verify", tmp_path / "no.onnx", model)
 
 
+def test_more_candidates_than_memory_takes_are_refused_and_not_timed(cli, refused, model, result, out):
+    assert "more than 1 GiB" in refused("verify", model, result, "--batch", 10**9)
+    done = cli("optimize", model, out, "--user", "user_*", "--candidates", 10**9)
+    assert done.status == 0
+    assert any("more than 1 GiB" in line for line in done.messages)
+
+
 def test_an_unknown_user_input(refused, model, result):
     assert "'nobody'" in refused("verify", model, result, "--user", "nobody")
 
