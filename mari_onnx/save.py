@@ -32,6 +32,9 @@ OVERWRITE = "--overwrite (in Python overwrite=True)"
 INLINE_LIMIT = 1 << 30
 """Bytes of weights that a model file may hold; protobuf ends at 2 GiB, and copies on the way."""
 
+TOKEN_BYTES = 4
+"""Random ones in temporary names."""
+
 
 class ExternalData(Enum):
     """What becomes of the source's data files when the result goes to another folder."""
@@ -81,7 +84,7 @@ class Output:
         self._overwrite, self._outside = overwrite, outside
         self._folder = loaded.folder
         self._link = external is ExternalData.LINK
-        self._token = secrets.token_hex(4)
+        self._token = secrets.token_hex(TOKEN_BYTES)
         self._temporary: dict[Path, Path] = {}  # temporary file -> what it will be called
         self._model: onnx.ModelProto | None = None
         self._staged: Path | None = None
@@ -226,7 +229,7 @@ class Output:
             write_file(staged, model.SerializeToString(deterministic=True))
 
     def _temporary_name(self, target: Path, suffix: str = "") -> Path:
-        path = self.path.parent / f".{target.name}.{self._token}.tmp{suffix}"
+        path = self.path.parent / _temporary(target.name, self._token, suffix)
         self._temporary[path] = target
         return path
 
@@ -267,6 +270,11 @@ class Output:
 
 
 def _check_place(path: Path, shown: str) -> None:
+    try:
+        os.lstat(path.with_name(_temporary(path.name, "0" * 2 * TOKEN_BYTES, ".onnx")))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{shown}: this name is too long for the file system: take a shorter one") from None
     if path.is_dir():
         raise UsageError(f"{shown} is a directory: name a file in it, such as {path.name}/model.onnx")
     if path.exists() and not path.is_file():
@@ -277,6 +285,10 @@ def _check_place(path: Path, shown: str) -> None:
         raise UsageError(f"{shown}: the folder {path.parent} is not writable: change its permissions, or take another")
     if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(f"{shown} is write-protected: change its permissions, or name another file")
+
+
+def _temporary(name: str, token: str, suffix: str = "") -> str:
+    return f".{name}.{token}.tmp{suffix}"
 
 
 def _is_same_data(source: Path, target: Path) -> bool:

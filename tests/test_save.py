@@ -71,6 +71,10 @@ class TestPlaceIsCheckedFirst:
     def test_a_directory(self, source, out):
         self.refused(source, out.parent, "is a directory")
 
+    @pytest.mark.parametrize("length", [300, 250])
+    def test_a_name_that_is_too_long_as_it_is_or_with_what_temporary_names_add(self, source, out, length):
+        self.refused(source, out.with_name("a" * length), "this name is too long")
+
     def test_something_that_is_no_file(self, source, out):
         self.refused(source, Path("/dev/full"), "not a regular file")
 
