@@ -29,6 +29,13 @@ LARGEST_FILE = (1 << 31) - 1
 CHECKED_BYTES = 1 << 24
 """Constants up to this size are looked at; onnx's checker does not, and ONNX Runtime finds the others."""
 
+OTHER_FILES = (
+    (b"version https://git-lfs.github.com", "but what Git LFS keeps in its place: fetch it with `git lfs pull`"),
+    (b"PK\x03\x04", "but a zip archive, as torch.save and Keras write them: unpack it, or export the model to ONNX"),
+    (b"\x1f\x8b", "but compressed with gzip: unpack it"),
+)
+"""What is often taken for a model: how it begins, and what to say."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -67,6 +74,7 @@ def load_model(source: ModelLike | Loaded) -> Loaded:
         path = Path(source)
         loaded = Loaded(_parsed(path, _content(path)), path.absolute().parent, str(path), path)
     _check_text(loaded)
+    _check_imports(loaded)
     loaded = replace(loaded, model=with_open_sizes(loaded.model))
     loaded = replace(loaded, model=with_operator_sets(loaded.model, MIN_OPSET))
     _check_constants(loaded)
@@ -101,12 +109,22 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     try:
         model.ParseFromString(content)
     except DecodeError:
-        raise ModelError(f"{path} is not an ONNX model, or it was cut off: it cannot be decoded") from None
+        known = next((what for start, what in OTHER_FILES if content.startswith(start)), "")
+        raise ModelError(f"{path} is not an ONNX model, {known or 'or it was cut off: it cannot be decoded'}") from None
     if not model.HasField("graph") or not model.opset_import:
         raise ModelError(f"{path} is not an ONNX model, or it was cut off: it has no graph or imports no operator set")
-    if not model.graph.output:
-        raise ModelError(f"{path}: its graph has no outputs, so there is nothing to compute")
     return model
+
+
+def _check_imports(loaded: Loaded) -> None:
+    if loaded.model.HasField("graph") and not loaded.model.graph.output:
+        raise ModelError(f"{loaded.name}: its graph has no outputs, so there is nothing to compute")
+    versions = {imported.version for imported in loaded.model.opset_import if imported.domain in ("", "ai.onnx")}
+    if len(versions) > 1:
+        shown = " and ".join(map(str, sorted(versions)))
+        raise ModelError(
+            f"{loaded.name}: imports the operator sets ai.onnx {shown} at once: keep the one that its nodes mean"
+        )
 
 
 def _check_text(loaded: Loaded) -> None:
@@ -202,8 +220,10 @@ def _check_external_tensor(tensor: TensorProto, loaded: Loaded, roots: tuple[Pat
         place = Place.of(tensor)
     except ValueError:
         raise ModelError(f"{loaded.name}: where the weight '{tensor.name}' lies is not stated in numbers") from None
+    weight = f"{loaded.name}: the weight '{tensor.name}' refers to the file {place.location!r}"
+    if "\0" in place.location:
+        raise ModelError(f"{weight}, which is no name of a file: export the model again")
     path = ((loaded.folder or Path()) / place.location).resolve()
-    weight = f"{loaded.name}: the weight '{tensor.name}' refers to the file '{place.location}'"
     if not place.location or not any(path.is_relative_to(root) for root in roots):
         raise ModelError(f"{weight}, outside the folder of the model, which is not allowed: put it beside the model")
     if not path.is_file():

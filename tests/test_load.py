@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mari_onnx import ModelError
 from mari_onnx.ir.external import Place, byte_size, read_external
 from mari_onnx.load import load_model, without_external_data
 from tests import rankers
@@ -108,6 +109,22 @@ def test_nodes_in_another_order_are_put_in_order():
     onnx.checker.check_model(loaded.model, full_check=True)
     assert [n.op_type for n in loaded.model.graph.node] == [n.op_type for n in nodes]
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_two_versions_of_one_operator_set_are_refused():
+    model = rankers.ranker()
+    model.opset_import.append(helper.make_opsetid("ai.onnx", model.opset_import[0].version))
+    assert load_model(model).model.graph.node
+    model.opset_import.append(helper.make_opsetid("", 13))
+    with pytest.raises(ModelError, match=r"ai\.onnx 13 and"):
+        load_model(model)
+
+
+def test_an_object_without_outputs_is_refused():
+    model = rankers.ranker()
+    del model.graph.output[:]
+    with pytest.raises(ModelError, match="no outputs"):
+        load_model(model)
 
 
 def test_a_cycle_is_left_to_the_checker():

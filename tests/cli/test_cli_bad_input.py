@@ -29,6 +29,20 @@ def test_not_a_model(refused, tmp_path, out, content):
     assert "bad.onnx is not an ONNX model" in refused("explain", path)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"PK\x03\x04" + bytes(range(99)), "a zip archive"),
+        (b"\x1f\x8b" + bytes(range(99)), "compressed with gzip"),
+    ],
+)
+def test_a_file_that_is_often_taken_for_a_model(refused, tmp_path, out, content, words):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    assert words in refused("optimize", path, out)
+
+
 def test_cut_off_anywhere(refused, model, out, tmp_path):
     content = model.read_bytes()
     for size in (len(content) - 1, len(content) // 2, 100):
@@ -107,6 +121,12 @@ class TestExternalData:
         for tensor in model.graph.initializer[:2]:
             tensor.external_data[0].value = location
         assert "outside the folder of the model" in refused("optimize", rankers.save(model, path), out, *USER)
+
+    def test_no_name_of_a_file(self, refused, tmp_path, out):
+        path = rankers.with_tables(tmp_path / "in")
+        model = onnx.load(path, load_external_data=False)
+        model.graph.initializer[0].external_data[0].value = "tables\0bin"
+        assert "no name of a file" in refused("optimize", rankers.save(model, path), out, *USER)
 
     def test_a_link_that_leads_outside(self, refused, tmp_path, out):
         path = rankers.with_tables(tmp_path / "in")
