@@ -8,6 +8,8 @@
 The scales are computed once per request, so that are the matrices; the columns are not made at all. All products that
 read them change at once, however many sums lie between: a cross network of low rank (``x0 * (U (V x) + b) + x``) never
 leaves its rank then. It pays for many candidates, or where few columns come out.
+
+Nothing in ``h`` may be infinite: infinite columns of either sign have no sum, where the matrix of both may have one.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ class NarrowColumns(Rule[Reach]):
     ops = frozenset({"MatMul", "Gemm"})
 
     def match(self, node: Node, at: Workspace) -> Reach | None:
-        if at.is_once(node.output) or at.graph.is_pinned(node.output):
+        if at.is_once(node.output) or at.graph.is_pinned(node.output) or not never_infinite(node.inputs[0], at):
             return None
         # Every reader scales them: without scales the weights are one.
         if not all(_row_beside(c, {node.output}, at) for c in at.graph.consumers(node.output)):

@@ -114,6 +114,19 @@ def test_kept_where_it_pays(candidates: int, times: int) -> None:
     assert len(rewrite(at_work(model, sides_of(model)), rules, CostModel(candidates=candidates)).applied) == times
 
 
+@pytest.mark.parametrize(("ratio", "times"), [("Div(item_h, item_h)", 0), ("Tanh(item_h)", 1)])
+def test_what_may_be_infinite_is_not_multiplied_with_the_product(ratio: str, times: int) -> None:
+    """Columns of either sign have no sum, where the matrix of both has one."""
+    outcome = apply(
+        RULE,
+        f"""score (float[B,8] user, float[B,2] item_h) => (float[B,3] y) <float[2,8] u, float[8,3] w> {{
+            h = {ratio} p = MatMul(h, u) m = Mul(user, p) y = MatMul(m, w)
+        }}""",
+        exact=False,
+    )
+    assert outcome.times == times
+
+
 @given(
     rank=st.integers(1, 3), width=st.integers(1, 5), columns=st.integers(1, 3), bias=st.booleans(), rest=st.booleans()
 )
