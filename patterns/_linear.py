@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.analysis.facts import Shape
+from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._floats import FLOATS
@@ -190,7 +191,11 @@ def _has_columns_of(value: str, total: str, at: Workspace) -> bool:
 
 
 def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
-    """A combination of rows of a weight, in its own precision."""
+    """A combination of rows of a weight, in its own precision.
+
+    Raises:
+        RuleError: It leaves the range of its type.
+    """
     if len(pieces) == 1 and pieces[0][1] == 1.0 and not pieces[0][2]:
         return weight[pieces[0][0] : pieces[0][0] + size]
     total = np.zeros((size, weight.shape[1]))
@@ -199,7 +204,20 @@ def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
             np.add.at(total, [c for c, _ in columns], factor * weight[[start + r for _, r in columns]].astype(float))
         else:
             total += factor * weight[start : start + size].astype(np.float64)
-    return total.astype(weight.dtype)
+    return in_range(total, weight.dtype)
+
+
+def in_range(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A weight that was worked out in doubles, in the type that it will have.
+
+    Raises:
+        RuleError: It leaves the range of that type, where what it was made of does not.
+    """
+    with np.errstate(over="ignore"):
+        made = weight.astype(dtype)
+    if np.isinf(made).any() and np.isfinite(weight).all():
+        raise RuleError("a weight made of others leaves the range of its type")
+    return made
 
 
 def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *, apart: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +190,15 @@ def test_what_may_be_infinite_stays_in_front_of_two_products() -> None:
     }}"""
     assert apply(RULE, text.format(value="Div(item, user)")).times == 0
     assert apply(RULE, text.format(value="Mul(item, user)")).times == 1
+
+
+@pytest.mark.parametrize(("number", "fires"), [(200.0, False), (20.0, True)])
+def test_matrices_whose_product_leaves_the_range_of_their_type_stay(number: float, fires: bool) -> None:
+    text = """score (float16[B,2] item) => (float16[B,4] y) {
+        h = MatMul(item, v)
+        y = MatMul(h, w)
+    }"""
+    weights = {"v": np.full((2, 6), number, np.float16), "w": np.full((6, 4), number, np.float16)}
+    outcome = apply(RULE, model_of(text, **weights), exact=False, batches=())
+    assert bool(outcome.times) == fires
+    assert fires or any("leaves the range" in reason for reason in outcome.reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,3 +244,18 @@ def test_any_attention(parts: list[str], repeat: str, user: list[object], merged
     assert outcome.times <= 1
     if set(joined) <= {"q", "user", "s", "a", "m"} and "m" in joined and user == ["B", 3, 2]:
         assert outcome.times == 1
+
+
+@pytest.mark.parametrize(("number", "fires"), [(40000.0, False), (300.0, True)])
+def test_weights_whose_sum_leaves_the_range_of_their_type_stay(number: float, fires: bool) -> None:
+    """`[q, k, q - k, q k] W` adds rows of the weight, which in half precision may be infinite then."""
+    text = """score (float16[B,1,2] item, float16[B,3,2] user) => (float16[B,3,4] y) <int64[3] sizes = {1, 3, 1}> {
+        q = Expand(item, sizes)
+        d = Sub(q, user)
+        p = Mul(q, user)
+        c = Concat<axis = -1>(q, user, d, p)
+        y = MatMul(c, w)
+    }"""
+    outcome = apply(RULE, model_of(text, w=np.full((8, 4), number, np.float16)), exact=False, batches=())
+    assert bool(outcome.times) == fires
+    assert fires or any("leaves the range" in reason for reason in outcome.reasons)
