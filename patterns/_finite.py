@@ -5,12 +5,13 @@ What is divided by 0 is infinite, with either sign: added up in front, that is n
 infinite. A model that divides by the length of an empty history answers with no number; so must what is made of it.
 
 Inputs are taken to be finite, nothing to leave the range of its type, and what is summed up over nothing to be 0: a
-mean over an empty history is 0 / 0, which is no number wherever it is moved.
+mean over an empty history is 0 / 0, no number wherever it is moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -20,13 +21,15 @@ from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._positive import LAID_OUT, is_not_below_zero, is_positive
 from mari_onnx.patterns._variances import orders, square_of
-from mari_onnx.rewrite.memory import kept
+from mari_onnx.rewrite.memory import kept, make_room
 from mari_onnx.rewrite.workspace import Workspace
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"})
 BOUNDED = frozenset({*NORMS, *"Sigmoid Tanh Softmax HardSigmoid Erf Softsign Sin Cos Hardmax GRU LSTM RNN".split()})
 """Operators that make nothing infinite, whatever they read."""
 SUMS = frozenset({"ReduceSum", "MatMul", "Gemm", "Einsum"})
+LARGEST = 1 << 22
+"""Constants with more entries were learned and are taken to be finite; a table of embeddings is not read for this."""
 LENGTHS = frozenset({"ReduceL1", "ReduceL2"})
 """Reductions that are 0 only where all that they reduce is."""
 
@@ -71,10 +74,9 @@ def never_zero(value: str, at: Workspace) -> bool:
     return False
 
 
-@kept
 def never_infinite(value: str, at: Workspace) -> bool:
     """Whether no entry of a value is infinite: nothing is divided by 0 on the way from the inputs to it."""
-    return all(_is_finite_constant(v, at) for v in _numbers_in(value, BOUNDED, at))
+    return not _in_the_way(value, at)
 
 
 @kept
@@ -83,35 +85,76 @@ def infinite_by_masks_alone(value: str, at: Workspace) -> bool:
 
     A row of scores that are minus infinity may be a mean of what its mask leaves out by a finite number.
     """
-    return None not in _numbers_in(value, BOUNDED - {"Softmax"}, at)
-
-
-def _is_finite_constant(value: str | None, at: Workspace) -> bool:
-    array = at.constant(value) if value is not None else None
-    return array is not None and not bool(np.isinf(array).any())
-
-
-def _numbers_in(value: str, bounded: Set[str], at: Workspace) -> Iterator[str | None]:
-    """The constants that a value is made of, and ``None`` for all else that may be infinite, up to such operators."""
     waiting, seen = [value], {value}
     while waiting:
-        name = waiting.pop()
-        if at.is_weight(name):
-            yield name
-            continue
-        node = at.graph.producer(name)
-        if node is None or at.fact(name).dtype not in FLOATS:
-            continue
-        if node.domain or node.captures:
-            yield None
-        if node.op in bounded or _is_clipped(node, at):
-            continue
-        check = CHECKS.get(node.op)
-        if check is not None and not check(node, at):
-            yield None
-        fresh = [v for v in node.inputs if v and v not in seen]
-        seen.update(fresh)
-        waiting += fresh
+        sources = _made_of(waiting.pop(), BOUNDED - {"Softmax"}, at)
+        if sources is None:
+            return False
+        waiting += [v for v in sources if v not in seen]
+        seen.update(sources)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is in the way of a value being finite, if anything, and the stamps of both when that was found."""
+
+    reason: str
+    stamps: tuple[int | None, ...]
+
+    def holds(self, value: str, at: Workspace) -> bool:
+        return at.graph.stamps((value, self.reason)) == self.stamps
+
+
+def _in_the_way(value: str, at: Workspace) -> str:
+    """What may be infinite of all that a value is made of; nothing where it never is.
+
+    It is found once for each value, from what was found for those in front of it, as they stay what they are, whatever
+    makes them by now. So a deep graph is not walked again for each of its layers.
+    """
+    known: dict[str, _Found] = at.kept.setdefault(never_infinite, {})
+    make_room(known, at.graph)
+    waiting = [value]
+    while waiting:
+        name = waiting[-1]
+        if name not in known or not known[name].holds(name, at):
+            sources = _constant_sources(name, at) if at.is_weight(name) else _made_of(name, BOUNDED, at)
+            found = _first_of(sources, known, at) if sources is not None else name
+            if found is None:
+                waiting += [v for v in sources or () if v not in known or not known[v].holds(v, at)]
+                continue
+            known[name] = _Found(found, at.graph.stamps((name, found)))
+        waiting.pop()
+    reason = known[value].reason
+    at.graph.looked_at.update((value, reason) if reason else ())
+    return reason
+
+
+def _first_of(sources: Sequence[str], known: Mapping[str, _Found], at: Workspace) -> str | None:
+    """What is in the way of the first value for which anything is; ``None`` where that has to be found out."""
+    held = [known[v].reason for v in sources if v in known and known[v].holds(v, at)]
+    return next(filter(None, held), "" if len(held) == len(sources) else None)
+
+
+def _constant_sources(value: str, at: Workspace) -> tuple[str, ...] | None:
+    """No more values to look at, or ``None``, as of a value that is made of others."""
+    if at.graph.weights[value].size > LARGEST:
+        return ()
+    array = at.constant(value)
+    return () if array is not None and not bool(np.isinf(array).any()) else None
+
+
+def _made_of(value: str, bounded: Set[str], at: Workspace) -> tuple[str, ...] | None:
+    """The values that may make one infinite; ``None`` where it may be so whatever they are."""
+    node = at.graph.producer(value)
+    if at.is_weight(value) or node is None or at.fact(value).dtype not in FLOATS:
+        return ()
+    if node.domain or node.captures:
+        return None
+    if node.op in bounded or _is_clipped(node, at):
+        return ()
+    check = CHECKS.get(node.op)
+    return None if check is not None and not check(node, at) else tuple(v for v in node.inputs if v)
 
 
 def _is_sum(value: str, at: Workspace) -> bool:
@@ -151,10 +194,7 @@ def _is_fraction(value: str, at: Workspace) -> bool:
 
 
 def _is_length(number: str, rows: str, at: Workspace) -> bool:
-    """Whether a number is the length of rows, or the sum of rows that have nothing below 0, or more than that.
-
-    Rows of one entry are their own sum.
-    """
+    """Whether a number is the length of rows, or the sum of rows with nothing below 0 (of one entry, too), or more."""
     if number == rows:
         return is_not_below_zero(rows, at)
     node = at.graph.producer(number)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from mari_onnx.patterns import _finite
 from mari_onnx.patterns._finite import infinite_by_masks_alone, never_infinite, never_zero
 from mari_onnx.rewrite.workspace import Workspace
 from tests.patterns.support import at_work, model_of, sides_of
@@ -98,6 +101,35 @@ def test_never_infinite(body: str) -> None:
 @pytest.mark.parametrize("body", MAY_BE_INFINITE.values(), ids=MAY_BE_INFINITE)
 def test_may_be_infinite(body: str) -> None:
     assert not never_infinite("y", at(body))
+
+
+def test_a_deep_graph_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found of one layer holds for the next, as long as nothing is made in another way."""
+    layers = " ".join(f"x{k + 1} = MatMul(x{k}, w)" for k in range(200))
+    workspace = at(f"x0 = Div(item, half) {layers} y = Identity(x200)")
+    asked: list[str] = []
+    made_of = _finite._made_of
+    monkeypatch.setattr(_finite, "_made_of", lambda value, *rest: asked.append(value) or made_of(value, *rest))
+    assert all(never_infinite(f"x{k}", workspace) for k in range(201))
+    assert max(Counter(asked).values()) <= 2
+    assert len(asked) < 500
+
+
+def test_what_was_in_the_way_and_is_gone() -> None:
+    workspace = at("a = Div(item, item) b = MatMul(a, w) c = Neg(b) y = Add(c, half)")
+    assert not never_infinite("y", workspace)
+    (ratio,) = (n for n in workspace.graph.nodes if n.op == "Div")
+    workspace.working_for(ratio, "test")
+    workspace.replace(ratio, [workspace.emit("Sigmoid", ["item"])])
+    assert workspace.settle()
+    assert never_infinite("y", workspace)
+
+
+def test_a_table_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_finite, "LARGEST", 8)
+    workspace = at("y = MatMul(item, w)")
+    monkeypatch.setattr(workspace, "constant", lambda value: pytest.fail(f"reads {value}"))
+    assert never_infinite("y", workspace)
 
 
 @pytest.mark.parametrize(
