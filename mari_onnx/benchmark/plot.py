@@ -56,7 +56,7 @@ def plot(report: BenchReport, path: str, title: str = "") -> None:
         left.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_major_formatter("{x:g}")
         left.yaxis.set_minor_locator(ticker.NullLocator())
-        left.legend()
+        left.legend(loc="upper left")
     figure.suptitle(title)
     kind, drawn = Path(path).suffix.lower().removeprefix("."), io.BytesIO()
     with import_module("matplotlib").rc_context(REPRODUCIBLE):

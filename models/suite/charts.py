@@ -42,7 +42,7 @@ def lines(rows: Sequence[Figures], sides: Sequence[str], label: str, path: Path)
         _plain(axes.yaxis)
         axes.set_xlabel(label)
         axes.grid(visible=True, alpha=0.3)
-    left.legend(fontsize="small")
+    left.legend(fontsize="small", loc="upper left")
     _save(figure, path)
 
 
@@ -78,7 +78,7 @@ def means(curves: Mapping[str, Mapping[int, float]], path: Path) -> None:
     axes.set_xlabel("candidates")
     axes.set_title("times faster than vanilla, geometric mean of all models", fontsize="medium")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left")
     _save(figure, path)
 
 
