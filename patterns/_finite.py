@@ -102,8 +102,11 @@ class _Found:
     reason: str
     stamps: tuple[int | None, ...]
 
-    def holds(self, value: str, at: Workspace) -> bool:
-        return at.graph.stamps((value, self.reason)) == self.stamps
+
+def _reason_known(value: str, known: Mapping[str, _Found], at: Workspace) -> str | None:
+    """What was found, where that still holds."""
+    found = known.get(value)
+    return None if found is None or at.graph.stamps((value, found.reason)) != found.stamps else found.reason
 
 
 def _in_the_way(value: str, at: Workspace) -> str:
@@ -117,11 +120,11 @@ def _in_the_way(value: str, at: Workspace) -> str:
     waiting = [value]
     while waiting:
         name = waiting[-1]
-        if name not in known or not known[name].holds(name, at):
+        if _reason_known(name, known, at) is None:
             sources = _constant_sources(name, at) if at.is_weight(name) else _made_of(name, BOUNDED, at)
             found = _first_of(sources, known, at) if sources is not None else name
             if found is None:
-                waiting += [v for v in sources or () if v not in known or not known[v].holds(v, at)]
+                waiting += [v for v in sources or () if _reason_known(v, known, at) is None]
                 continue
             known[name] = _Found(found, at.graph.stamps((name, found)))
         waiting.pop()
@@ -132,8 +135,8 @@ def _in_the_way(value: str, at: Workspace) -> str:
 
 def _first_of(sources: Sequence[str], known: Mapping[str, _Found], at: Workspace) -> str | None:
     """What is in the way of the first value for which anything is; ``None`` where that has to be found out."""
-    held = [known[v].reason for v in sources if v in known and known[v].holds(v, at)]
-    return next(filter(None, held), "" if len(held) == len(sources) else None)
+    reasons = [_reason_known(v, known, at) for v in sources]
+    return next(filter(None, reasons), None if None in reasons else "")
 
 
 def _constant_sources(value: str, at: Workspace) -> tuple[str, ...] | None:

@@ -16,9 +16,9 @@ from enum import Enum
 
 import numpy as np
 
-from mari_onnx.analysis.facts import Shape
+from mari_onnx.analysis.sizes import broadcast
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import same
+from mari_onnx.ir.dims import alike
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -43,7 +43,9 @@ class PlainActivation(Rule[Slope]):
         slope = at.constant(node.inputs[1])
         if slope is None or slope.size == 0 or slope.dtype != np.float32 or not np.isfinite(slope).all():
             return None
-        if not _is_repeated(slope.shape, at.fact(node.inputs[0]).shape):
+        shape = at.fact(node.inputs[0]).shape
+        # The standard asks for slopes that make nothing wider; ONNX Runtime takes others, too.
+        if shape is None or not alike(broadcast([slope.shape, shape]), shape):
             return None
         if (slope == slope.flat[0]).all():
             return Slope.UNIFORM
@@ -59,10 +61,3 @@ class PlainActivation(Rule[Slope]):
             return [at.emit("Max", [x, at.emit("Mul", [x, slope])])]
         below = at.emit("Min", [x, at.weight(np.zeros((), np.float32))])
         return [at.emit("Add", [at.emit("Relu", [x]), at.emit("Mul", [below, slope])])]
-
-
-def _is_repeated(slope: Sequence[int], shape: Shape | None) -> bool:
-    """Whether slopes make nothing wider, as the standard asks for; ONNX Runtime takes others, too."""
-    if shape is None or len(slope) > len(shape):
-        return False
-    return all(size == 1 or same(size, whole) for size, whole in zip(slope[::-1], shape[::-1], strict=False))

@@ -40,12 +40,12 @@ def _reshape(node: Node, inputs: Inputs) -> Shape | None:
     shape, target = _shape(inputs, 0), _items(inputs, 1)
     if shape is None or target is None:
         return None
-    resolved = resolve_target(shape, target, node.attrs.get("allowzero", 0) == 1)
+    allow_zero = node.attrs.get("allowzero", 0) == 1
+    resolved = resolve_target(shape, target, allow_zero)
     if resolved is not None:
         return resolved
-    copies = node.attrs.get("allowzero", 0) != 1
     return tuple(
-        shape[i] if same(t, 0) and copies and i < len(shape) else fresh() if same(t, -1) else t
+        shape[i] if same(t, 0) and not allow_zero and i < len(shape) else fresh() if same(t, -1) else t
         for i, t in enumerate(target)
     )
 
