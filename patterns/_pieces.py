@@ -14,6 +14,7 @@ import numpy as np
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.layouts import kept_entries
+from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._cuts import cuts_of
@@ -32,6 +33,8 @@ MAX_DEPTH = 60
 
 APART = frozenset({*UNARY, *BROADCASTING, *VIEWS, "MatMul", "Transpose", "Slice", "Split"})
 """Operators that make entries of a result of pieces of what they read."""
+
+DIFFERENT = "what should be computed once differs from candidate to candidate"
 
 SUMS = frozenset({"ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 """Reductions that zeros change nothing of."""
@@ -68,10 +71,12 @@ class Pieces:
         made = None
         if node is not None and not node.domain and not at.is_once(value) and depth < MAX_DEPTH:
             made = self._looked_through(node, value, box, depth + 1)
-        if made is not None:
-            return made
+        return made if made is not None else self._cut(value, box)
+
+    def _cut(self, value: str, box: Box) -> str:
+        """The piece of what is not looked through."""
         for axis, (start, size) in box.items():
-            value = cut(value, axis, start, size, at)
+            value = cut(value, axis, start, size, self._at)
         return value
 
     def _looked_through(self, node: Node, value: str, box: Box, depth: int) -> str | None:
@@ -185,6 +190,25 @@ class Pieces:
         if kept is None or kept.step != 1:
             return None
         return self.of(node.inputs[0], {**box, axis: (kept.start + box[axis][0], box[axis][1])}, depth)
+
+
+class PiecesOnce(Pieces):
+    """Builds pieces that are computed once, and gives up at the first cut of what differs between candidates.
+
+    All that a piece is made of would be built in vain otherwise: in a deep model, again and again.
+    """
+
+    def _cut(self, value: str, box: Box) -> str:
+        piece = super()._cut(value, box)
+        if not self._at.is_once(piece):
+            raise RuleError(DIFFERENT)
+        return piece
+
+    def others(self) -> Pieces:
+        """Builds any piece, of those that there are already."""
+        found = Pieces(self._at, self._knowledge)
+        found._memo = self._memo
+        return found
 
 
 def _runs(needed: np.ndarray) -> list[tuple[int, int]]:

@@ -9,6 +9,10 @@ of each row; for each candidate ``E_i = e^(S_i - m)`` and ``c = e^(m_u - m)``, `
 results are merged as an online softmax does it (Milakov and Gimelshein 2018, arXiv 1805.02867). So all that the
 user's tokens find in each other runs once, though the items' tokens are attended to as well. In half precision ``N_u``
 is divided by ``Z_u``, or by 1 where that is 0: where all is masked, what is left is neither.
+
+Where a mask cuts the user's queries off from the items' keys, nothing needs to be merged::
+
+    MatMul( Softmax([S_u, S_i]), [V_u; V_i] )   ->   MatMul( Softmax(S_u), V_u )          S_i = -inf
 """
 
 from __future__ import annotations
@@ -22,10 +26,11 @@ import onnx
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import axis_of
+from mari_onnx.patterns._finite import infinite_by_masks_alone
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import joined, one_row
-from mari_onnx.patterns._pieces import Pieces
+from mari_onnx.patterns._pieces import DIFFERENT, Pieces, PiecesOnce
 from mari_onnx.patterns._segments import Segment, segments_along
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -42,11 +47,13 @@ class Attention:
         scores: What goes into the Softmax.
         rows: Queries.
         columns: Keys and values.
+        cut_off: Whether a mask leaves the user's queries nothing of the items' keys and values.
     """
 
     scores: str
     rows: tuple[Segment, ...]
     columns: tuple[Segment, ...]
+    cut_off: bool
 
 
 class MergedAttention(Rule[Attention]):
@@ -72,35 +79,56 @@ class MergedAttention(Rule[Attention]):
         if columns is None:
             return None
         rows = segments_along(scores, len(shape) - 2, at) or (Segment(0, shape[-2], True),)
-        return Attention(scores, rows, columns)
+        return Attention(scores, rows, columns, _is_cut_off(weights, rows, columns, at))
 
     def rewrite(self, node: Node, found: Attention, at: Workspace) -> Sequence[str]:
         weights, values = node.inputs
-        pieces = Pieces(at, Knowledge(at))
+        once = PiecesOnce(at, Knowledge(at))
         rank, tokens = at.fact(weights).rank or 0, (at.fact(values).rank or 0) - 2
-        rows = {once: [row.run for row in found.rows if row.once == once] for once in (True, False)}
-        columns = {once: [column.run for column in found.columns if column.once == once] for once in (True, False)}
+        queries = (rank - 2, _runs(found.rows, True))
 
-        def block(value: str, *boxes: tuple[int, Runs]) -> str:
-            """The entries of a value in all runs of one axis, and of a second one."""
-            (axis, runs), *others = boxes
-            if not others:
-                return joined([pieces.of(value, {axis: run}) for run in runs], axis, at)
-            (other, across), *_ = others
-            cuts = [[pieces.of(value, {axis: run, other: piece}) for piece in across] for run in runs]
-            return joined([joined(cut, other, at) for cut in cuts], axis, at)
+        def side(pieces: Pieces, scores: str, is_once: bool) -> tuple[str, str]:
+            """Scores for the user's queries, and values, of the tokens of one side."""
+            runs = _runs(found.columns, is_once)
+            return _block(pieces, scores, [queries, (rank - 1, runs)], at), _block(pieces, values, [(tokens, runs)], at)
 
-        users, items = (
-            (block(found.scores, (rank - 2, rows[True]), (rank - 1, runs)), block(values, (tokens, runs)))
-            for runs in (columns[True], columns[False])
-        )
+        users = side(once, weights if found.cut_off else found.scores, True)
         if not all(map(at.is_once, users)):
-            raise RuleError("the queries, or what they attend to, differ from candidate to candidate")
-        made = [_merged(users, items, at)]
-        if rows[False]:
-            made.append(at.emit("MatMul", [block(weights, (rank - 2, rows[False])), values]))
+            raise RuleError(DIFFERENT)
+        if found.cut_off:
+            made = [at.emit("MatMul", users)]
+        else:
+            made = [_merged(users, side(once.others(), found.scores, False), at)]
+        others = _runs(found.rows, False)
+        if others:
+            made.append(at.emit("MatMul", [_block(once.others(), weights, [(rank - 2, others)], at), values]))
         axis = (at.fact(node.output).rank or 0) - 2
-        return [_in_order(joined(made, axis, at), [*rows[True], *rows[False]], axis, at)]
+        return [_in_order(joined(made, axis, at), [*queries[1], *others], axis, at)]
+
+
+def _runs(segments: Sequence[Segment], is_once: bool) -> Runs:
+    return [segment.run for segment in segments if segment.once == is_once]
+
+
+def _is_cut_off(weights: str, rows: Sequence[Segment], columns: Sequence[Segment], at: Workspace) -> bool:
+    """Whether the weights of what the items add are 0 in all rows of the user."""
+    zeros = Knowledge(at).zeros(weights)
+    if not zeros.any():
+        return False
+    shape = tuple(sum(segment.size for segment in axis) for axis in (rows, columns))
+    known = np.broadcast_to(zeros.all(axis=tuple(range(zeros.ndim - 2))), shape)
+    by_row, by_column = (np.repeat([s.once for s in axis], [s.size for s in axis]) for axis in (rows, columns))
+    return bool(known[np.ix_(by_row, ~by_column)].all()) and infinite_by_masks_alone(weights, at)
+
+
+def _block(pieces: Pieces, value: str, boxes: Sequence[tuple[int, Runs]], at: Workspace) -> str:
+    """The entries of a value in all runs of one axis, and of a second one if there is one."""
+    (axis, runs), *others = boxes
+    if not others:
+        return joined([pieces.of(value, {axis: run}) for run in runs], axis, at)
+    ((other, across),) = others
+    cuts = [[pieces.of(value, {axis: run, other: piece}) for piece in across] for run in runs]
+    return joined([joined(cut, other, at) for cut in cuts], axis, at)
 
 
 def _in_order(value: str, runs: Runs, axis: int, at: Workspace) -> str:

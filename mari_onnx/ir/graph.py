@@ -121,6 +121,10 @@ class _Edit:
     removed: Node | None = None
 
 
+Edits = tuple[list[Node], list[Node]]
+"""The nodes added, and the nodes removed."""
+
+
 class Graph:
     """The main graph of a model.
 
@@ -329,7 +333,7 @@ class Graph:
             edit.undo()
             self._stamps.update(edit.stamps)
 
-    def edits(self, mark: int) -> tuple[list[Node], list[Node]]:
+    def edits(self, mark: int) -> Edits:
         """The nodes added and the nodes removed since a mark, those that came and went left out."""
         balance: dict[Node, int] = {}
         for edit in self._journal[mark:]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
-from mari_onnx.ir.graph import Graph, Node
+from mari_onnx.ir.graph import Edits, Graph, Node
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.integers import is_of_integers
@@ -209,7 +209,7 @@ class _Engine:
             for rule in rules.get(consumer.kind, ()) if consumer in self.graph else ():
                 if self._try(rule, consumer, 1, -GROUP_LOSS * self.objective.start):
                     break
-        if len(self.trials.applied) > kept and self._gain(mark) >= MIN_GAIN:
+        if len(self.trials.applied) > kept and self._gain(self.graph.edits(mark)) >= MIN_GAIN:
             return True
         self._undo(mark, kept)
         return False
@@ -241,12 +241,13 @@ class _Engine:
             return False
         if depth < MAX_DEPTH and self.following < MAX_FOLLOWING:
             self._follow(touched, depth + 1)
-        gain = self._gain(mark)
+        edits = self.graph.edits(mark)
+        gain = self._gain(edits)
         if gain < least or (rule.enabling and not self._enabled(kept)):
             self._undo(mark, kept)
             self._refuse(rule, node, "does not pay")
             return False
-        self._keep(rule, node, mark, kept, gain)
+        self._keep(rule, node, edits, kept, gain)
         return True
 
     def _enabled(self, kept: int) -> bool:
@@ -332,11 +333,12 @@ class _Engine:
                 more = None if found is None else self._applied(rule, node, found)
                 if more is None:
                     continue
-                gain = self._gain(mark)
+                edits = self.graph.edits(mark)
+                gain = self._gain(edits)
                 if gain < -EARLY_LOSS * self.objective.start:
                     self._undo(mark, kept)
                     continue
-                self._keep(rule, node, mark, kept, gain)
+                self._keep(rule, node, edits, kept, gain)
                 seen |= dict.fromkeys(more)
                 queue += more
                 break
@@ -372,16 +374,16 @@ class _Engine:
             node = before
         return None
 
-    def _gain(self, mark: int) -> float:
-        added, removed = self.graph.edits(mark)
+    def _gain(self, edits: Edits) -> float:
+        added, removed = edits
         return self.objective.gain(added, removed, self.workspace.facts)
 
     def _undo(self, mark: int, kept: int) -> None:
         self.workspace.roll_back(mark)
         del self.trials.applied[kept:]
 
-    def _keep(self, rule: AnyRule, node: Node, mark: int, kept: int, gain: float) -> None:
-        added, removed = self.graph.edits(mark)
+    def _keep(self, rule: AnyRule, node: Node, edits: Edits, kept: int, gain: float) -> None:
+        added, removed = edits
         record = Applied(
             rule.name,
             rule.algebra,

@@ -160,7 +160,7 @@ def test_not_where_queries_are_the_items() -> None:
         }"""
     )
     assert outcome.times == 0
-    assert outcome.reasons == {"the queries, or what they attend to, differ from candidate to candidate"}
+    assert outcome.reasons == {"what should be computed once differs from candidate to candidate"}
 
 
 @pytest.mark.parametrize(
@@ -186,3 +186,53 @@ def test_not_where_nothing_is_the_items() -> None:
         }"""
     )
     assert outcome.times == 0
+
+
+MASKED = """score (float[B,4,3] user, float[B,2,3] item) => (float[B,6,3] y) <float[6,6] mask> {
+    x = Concat<axis = 1>(user, item)
+    t = Transpose<perm = [0, 2, 1]>(x)
+    s = MatMul(x, t)
+    m = Add(s, mask)
+    p = Softmax<axis = -1>(m)
+    v = Relu(x)
+    y = MatMul(p, v)
+}"""
+
+
+def mask_of(hidden: np.ndarray, number: float = -np.inf) -> np.ndarray:
+    return np.where(hidden, np.float32(number), np.float32(0))
+
+
+ITEMS_HIDDEN = np.pad(np.ones((4, 2), bool), ((0, 2), (4, 0)))
+"""From the user's queries; the items see all."""
+
+
+@pytest.mark.parametrize("number", [-np.inf, -1e9, np.finfo(np.float32).min])
+@pytest.mark.parametrize("causal", [True, False])
+def test_nothing_is_merged_where_a_mask_cuts_the_users_queries_off(number: float, causal: bool) -> None:
+    hidden = np.triu(np.ones((6, 6), bool), 1) if causal else ITEMS_HIDDEN
+    outcome = attended(MASKED, mask=mask_of(hidden, number))
+    assert outcome.times == 1
+    assert outcome.ops["ReduceMax"] == 0
+    once = [n for n in outcome.of("MatMul") if outcome.size_of(n.output[0])[0] == 1]
+    assert sorted(outcome.size_of(n.output[0])[1:] for n in once) == [(4, 3), (4, 4)]
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_merged_where_one_of_the_users_queries_sees_an_item(row: int) -> None:
+    hidden = ITEMS_HIDDEN.copy()
+    hidden[row, 5] = False
+    outcome = attended(MASKED, mask=mask_of(hidden))
+    assert outcome.times == 1
+    assert outcome.ops["ReduceMax"] == 2
+
+
+def test_scattered_tokens_that_a_mask_cuts_off() -> None:
+    sides = np.array([True, False, True, True, True, False])
+    text = MASKED.replace("(user, item)", "(user1, item1, user2, item2)").replace(
+        "float[B,4,3] user, float[B,2,3] item",
+        "float[B,1,3] user1, float[B,1,3] item1, float[B,3,3] user2, float[B,1,3] item2",
+    )
+    outcome = attended(text, mask=mask_of(sides[:, None] & ~sides))
+    assert outcome.times == 1
+    assert outcome.ops["ReduceMax"] == 0
