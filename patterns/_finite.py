@@ -21,7 +21,7 @@ from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._positive import LAID_OUT, is_not_below_zero, is_positive
 from mari_onnx.patterns._variances import orders, square_of
-from mari_onnx.rewrite.memory import kept, make_room
+from mari_onnx.rewrite.memory import make_room
 from mari_onnx.rewrite.workspace import Workspace
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization"})
@@ -76,23 +76,19 @@ def never_zero(value: str, at: Workspace) -> bool:
 
 def never_infinite(value: str, at: Workspace) -> bool:
     """Whether no entry of a value is infinite: nothing is divided by 0 on the way from the inputs to it."""
-    return not _in_the_way(value, at)
+    return not _in_the_way(value, _sources, at)
 
 
-@kept
 def infinite_by_masks_alone(value: str, at: Workspace) -> bool:
     """Whether nothing but constants makes scores infinite, behind a Softmax of them or not.
 
     A row of scores that are minus infinity may be a mean of what its mask leaves out by a finite number.
     """
-    waiting, seen = [value], {value}
-    while waiting:
-        sources = _made_of(waiting.pop(), BOUNDED - {"Softmax"}, at)
-        if sources is None:
-            return False
-        waiting += [v for v in sources if v not in seen]
-        seen.update(sources)
-    return True
+    return not _in_the_way(value, _sources_but_masks, at)
+
+
+Sources = Callable[[str, Workspace], Sequence[str] | None]
+"""The values that may make one infinite; ``None`` where it may be so whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +105,19 @@ def _reason_known(value: str, known: Mapping[str, _Found], at: Workspace) -> str
     return None if found is None or at.graph.stamps((value, found.reason)) != found.stamps else found.reason
 
 
-def _in_the_way(value: str, at: Workspace) -> str:
+def _in_the_way(value: str, sources_of: Sources, at: Workspace) -> str:
     """What may be infinite of all that a value is made of; nothing where it never is.
 
     It is found once for each value, from what was found for those in front of it, as they stay what they are, whatever
     makes them by now. So a deep graph is not walked again for each of its layers.
     """
-    known: dict[str, _Found] = at.kept.setdefault(never_infinite, {})
+    known: dict[str, _Found] = at.kept.setdefault(sources_of, {})
     make_room(known, at.graph)
     waiting = [value]
     while waiting:
         name = waiting[-1]
         if _reason_known(name, known, at) is None:
-            sources = _constant_sources(name, at) if at.is_weight(name) else _made_of(name, BOUNDED, at)
+            sources = sources_of(name, at)
             found = _first_of(sources, known, at) if sources is not None else name
             if found is None:
                 waiting += [v for v in sources or () if _reason_known(v, known, at) is None]
@@ -139,18 +135,24 @@ def _first_of(sources: Sequence[str], known: Mapping[str, _Found], at: Workspace
     return next(filter(None, reasons), None if None in reasons else "")
 
 
-def _constant_sources(value: str, at: Workspace) -> tuple[str, ...] | None:
-    """No more values to look at, or ``None``, as of a value that is made of others."""
+def _sources(value: str, at: Workspace) -> tuple[str, ...] | None:
+    """The values that may make one infinite; ``None`` where it may be so whatever they are."""
+    if not at.is_weight(value):
+        return _made_of(value, BOUNDED, at)
     if at.graph.weights[value].size > LARGEST:
         return ()
     array = at.constant(value)
     return () if array is not None and not bool(np.isinf(array).any()) else None
 
 
+def _sources_but_masks(value: str, at: Workspace) -> tuple[str, ...] | None:
+    """As above, constants left out, and looking through a Softmax."""
+    return () if at.is_weight(value) else _made_of(value, BOUNDED - {"Softmax"}, at)
+
+
 def _made_of(value: str, bounded: Set[str], at: Workspace) -> tuple[str, ...] | None:
-    """The values that may make one infinite; ``None`` where it may be so whatever they are."""
     node = at.graph.producer(value)
-    if at.is_weight(value) or node is None or at.fact(value).dtype not in FLOATS:
+    if node is None or at.fact(value).dtype not in FLOATS:
         return ()
     if node.domain or node.captures:
         return None
