@@ -38,6 +38,7 @@ class Rows:
     """What is known of the rows of a Softmax over tokens, by query and key, for all heads alike.
 
     Attributes:
+        first: The token that the first row is taken for; the others are for those behind it.
         seeing: Rows that certainly see something.
         own: Rows that see themselves if their gate is alive.
         hidden: Entries that are masked if the gate of their key is dead.
@@ -45,6 +46,7 @@ class Rows:
         absent: Entries that are minus infinity in any case.
     """
 
+    first: int
     seeing: np.ndarray
     own: np.ndarray
     hidden: np.ndarray
@@ -93,11 +95,9 @@ class Unread:
         plain, dead, alive = (_as_table(k.of(scores), table) for k in (self._known, self.dead, self.alive))
         masked = [_for_all(x.masked(mask)) for x in (dead, alive)]
         absent = [_for_all((x.state == NUMBER) & (x.number == -np.inf)) for x in (dead, alive)]
-        own = np.zeros(table[0], np.bool_)
-        both = min(table)
-        own[:both] = _for_all(alive.quiet).diagonal()[:both]
         seeing = _for_all((plain.quiet | (dead.quiet & alive.quiet)).any(-1, keepdims=True))[:, 0]
-        return Rows(seeing, own, masked[0], masked[0] & masked[1], absent[0] & absent[1])
+        first, own = _own_tokens(_for_all(alive.quiet), seeing)
+        return Rows(first, seeing, own, masked[0], masked[0] & masked[1], absent[0] & absent[1])
 
     def reached(self, changed: str) -> Node | None:
         """The first node behind which more than dead tokens differ, if what a Softmax finds for dead ones is changed.
@@ -111,8 +111,8 @@ class Unread:
         for node in self._at.graph.sorted_nodes():
             found = self._behind(node, given)
             if changed in node.outputs and found[0] is not None:
-                shape = self._at.fact(changed).shape or ()
-                found = [found[0] | {along(len(shape) - 2, shape)}]
+                shape, rows = self._at.fact(changed).shape or (), self.rows(node)
+                found = [found[0] | {along(len(shape) - 2, shape, rows.first if rows is not None else 0)}]
             told = [v for v, places in zip(node.outputs, found, strict=True) if places and self._at.graph.is_output(v)]
             if told or EVERYWHERE in found:
                 return node
@@ -134,7 +134,7 @@ class Unread:
         rows, shape, places = self.rows(node), given.shape(node.output) or (), given.places(node.inputs[0])
         if rows is None or not _is_settled(rows, self._mortal):
             return spread(node, given)[0]
-        columns, queries = along(len(shape) - 1, shape), along(len(shape) - 2, shape)
+        columns, queries = along(len(shape) - 1, shape), along(len(shape) - 2, shape, rows.first)
         self._vanishing[node.output] = columns
         others = places - {columns}
         if any(place.axis(shape) in (None, len(shape) - 1) for place in others):
@@ -175,6 +175,26 @@ def _same_shape(node: Node, at: Workspace) -> bool:
 def _is_settled(rows: Rows, mortal: np.ndarray) -> bool:
     """Whether each row sees something unless it is dead, and nothing of any dead token then."""
     return bool((rows.seeing | rows.own).all() and rows.hidden[:, mortal].all())
+
+
+def _own_tokens(quiet: np.ndarray, seeing: np.ndarray) -> tuple[int, np.ndarray]:
+    """Which token the first row is taken for, and the rows that see the token that they are taken for.
+
+    Where there are fewer rows than tokens, most likely they are those of the last tokens. That is no more than a
+    guess at what will prove most: any token does of which the mask says that the row sees it when it is alive.
+
+    Args:
+        quiet: Entries that are plain when their key is alive, by query and key.
+        seeing: Rows that see something in any case.
+    """
+    queries, keys = quiet.shape
+    for first in dict.fromkeys((max(keys - queries, 0), 0)):
+        own = np.zeros(queries, np.bool_)
+        diagonal = quiet.diagonal(first)
+        own[: len(diagonal)] = diagonal
+        if (seeing | own).all():
+            break
+    return first, own
 
 
 def _as_table(entries: Entries, table: tuple[int, int]) -> Entries:

@@ -100,7 +100,7 @@ def _masking(node: Node, gate: Gate, knowledge: Knowledge, at: Workspace) -> Mas
         return Refusal("a query that its mask leaves no key sees all of them alike, those of items too")
     plans, alone = Plans(cut, proof, at), np.flatnonzero(blind)
     scores = plans.of(node.inputs[0])
-    if scores is None or not plans.finite(scores)[alone, alone].all():
+    if scores is None or not plans.finite(scores)[alone, alone + rows.first].all():
         return None
     reached = proof.reached(node.output)
     if reached is not None:

@@ -284,6 +284,41 @@ def test_more_queries_than_keys() -> None:
     assert run(text(body=body, read="y = Gather<axis = 1>(z0, behind)", **weights), **weights).times == 1
 
 
+def pyramid(first: int, end: int, mask: str = WHERE) -> tuple[str, dict[str, np.ndarray]]:
+    """A layer of all tokens, and one that goes on with some of them, which see all of what is in front of them."""
+    weights = {"causal1": CAUSAL[first:end], "begin": np.array([first]), "end": np.array([end])}
+    layer = attention(1, mask.replace("both", "both1").replace("causal", "causal1"))
+    layer = layer.replace("q1 = MatMul(x1, w)", "f1 = Slice(x1, begin, end, axis) q1 = MatMul(f1, w)")
+    return f"{attention(0, WHERE)} {layer.replace('x2 = Add(x1,', 'x2 = Add(f1,')}", weights
+
+
+@pytest.mark.parametrize("mask", [WHERE, ADDED, HIDDEN], ids=["where", "added", "hidden"])
+@pytest.mark.parametrize("first", [1, 2])
+def test_queries_of_the_last_tokens_alone(first: int, mask: str) -> None:
+    """A layer that keeps fewer tokens than it reads."""
+    body, weights = pyramid(first, T, mask)
+    read = LAST.replace("last", "kept")
+    weights |= {"kept": np.array(T - 1 - first)}
+    assert run(text(body=body, read=read, **weights), **weights).times == 2
+
+
+@pytest.mark.parametrize(("first", "end", "read"), [(1, T, 0), (2, T, 0), (1, 3, 0), (1, 3, 1), (0, 2, 1)])
+def test_queries_that_may_be_padding(first: int, end: int, read: int) -> None:
+    """What is read of these depends on the item where nothing in front of them is alive."""
+    body, weights = pyramid(first, end)
+    weights |= {"kept": np.array(read)}
+    outcome = run(text(body=body, read=LAST.replace("last", "kept"), **weights), **weights)
+    assert not any("p0" in a.node for a in outcome.applied)
+
+
+def test_queries_taken_for_other_tokens_would_be_wrong() -> None:
+    """The first row of a layer is not token 0 there: it is read although the user's first token may be padding."""
+    body, weights = pyramid(2, T)
+    weights |= {"kept": np.array(0), "causal1": np.tril(np.ones((2, T), np.bool_), 2)}
+    with mock.patch.object(Unread, "reached", return_value=None), pytest.raises(AssertionError):
+        run(text(body=body, read=LAST.replace("last", "kept"), **weights), **weights)
+
+
 SQUARES = "q = Mul(x1, x1) m = ReduceMean<axes = [-1]>(q)"
 LENGTHS = {
     "l2": "l = ReduceL2<axes = [-1]>(x1) x1n = Div(x1, l)",
