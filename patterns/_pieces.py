@@ -22,6 +22,7 @@ from mari_onnx.patterns._entries import mask_of
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import cut, joined, parts_of
+from mari_onnx.patterns._positive import is_not_below_zero
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -160,8 +161,11 @@ class Pieces:
         return self._at.emit(node.op, [joined(columns, last, self._at), *node.inputs[1:]], **dict(node.attrs))
 
     def _idle(self, node: Node, box: Box) -> np.ndarray:
-        """Which entries of the rows of a box change nothing: zeros in a sum, what is masked next to what is not."""
-        if node.op in SUMS:
+        """Which entries of the rows of a box change nothing.
+
+        Zeros in a sum, and next to what is not below 0, as truths are; what is masked next to what is not.
+        """
+        if node.op in SUMS or is_not_below_zero(node.inputs[0], self._at):
             return _in_rows(self._knowledge.zeros(node.inputs[0]), box)
         known = self._knowledge.of(node.inputs[0]).map(lambda entries: _in_rows(entries, box))
         masked = known.masked(mask_of(self._at.fact(node.output).dtype))

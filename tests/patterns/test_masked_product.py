@@ -253,6 +253,35 @@ def test_an_undefined_row_is_what_is_put_there(test: str, number: float) -> None
     assert (outcome.times == 1) is (number == 0)
 
 
+@pytest.mark.parametrize(("kind", "opset"), [(6, 17), (7, 17), (1, 13)])
+def test_rows_that_see_something(kind: int, opset: int) -> None:
+    """PyTorch's own decomposition of attention asks whether any entry of a row is above minus infinity."""
+    outcome = attention(
+        f"""c = And(m, user_seen) l = Where(c, zero, low) a = Add(s, l) z = Softmax<axis = 2>(a)
+        e = Equal(a, low) o = Not(e) i = Cast<to = {kind}>(o) h = ReduceMax<axes = [2], keepdims = 1>(i)
+        any = Cast<to = 9>(h) n = Not(any) p = Where(n, zero, z)""",
+        exact=False,
+        inputs=", bool[B,1,5] user_seen",
+        opset=opset,
+        m=triangle(5) != 0,
+        low=np.array(-np.inf, F32),
+        zero=np.float32(0),
+    )
+    assert outcome.times == 1
+    assert len(outcome.of("ReduceMax")) == 2
+    once = [shape for n in outcome.of("ReduceMax") if isinstance((shape := outcome.size_of(n.output[0]) or ())[0], int)]
+    assert once == [(1, 3, 1)]
+
+
+def test_the_largest_of_entries_that_may_be_below_zero() -> None:
+    """A zero is no less than these."""
+    outcome = attention(
+        "a = Mul(s, m) h = ReduceMax<axes = [2], keepdims = 1>(a) d = Sub(a, h) p = Mul(d, m)",
+        m=triangle(5),
+    )
+    assert not any(isinstance((outcome.size_of(n.output[0]) or (0,))[0], int) for n in outcome.of("ReduceMax"))
+
+
 @pytest.mark.parametrize(
     ("mask", "why"),
     [
