@@ -23,6 +23,7 @@ from typing import Any
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING
 from mari_onnx.errors import RuleError
 from mari_onnx.ir.graph import Edits, Graph, Node
+from mari_onnx.rewrite.behind import behind_concat
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.integers import is_of_integers
@@ -50,8 +51,6 @@ ENABLED_GAIN = 2.0
 """Starts of an operator that an early rule saves where it is the use of an enabling one: less, and it clears up."""
 GROUP_LOSS = 12.0
 """Starts of an operator that one of the nodes that are tried together may cost."""
-MAX_CHAIN = 3
-"""How far up a Concat is looked for that could be brought to a node that waits for it."""
 TRIALS_PER_NODE = 10
 MIN_GAIN = 1e-6
 """Microseconds."""
@@ -241,6 +240,8 @@ class _Engine:
             return False
         if depth < MAX_DEPTH and self.following < MAX_FOLLOWING:
             self._follow(touched, depth + 1)
+            if rule.enabling:
+                self._follow_in_front(touched, depth + 1)
         edits = self.graph.edits(mark)
         gain = self._gain(edits)
         if gain < least or (rule.enabling and not self._enabled(kept)):
@@ -359,20 +360,16 @@ class _Engine:
         if not any(p is not None and p.kind == "Concat" for p in producers):
             return
         for producer in producers:
-            waiting = self._behind_concat(producer) if node in self.graph else None
+            waiting = behind_concat(producer, self.graph) if node in self.graph else None
             if waiting is not None:
                 self._try_behind(waiting, depth + 1)
 
-    def _behind_concat(self, node: Node | None) -> Node | None:
-        """The node in a chain, followed upwards, behind which a Concat has got stuck."""
-        for _ in range(MAX_CHAIN):
-            if node is None or node.kind == "Concat" or not node.inputs:
-                return None
-            before = self.graph.producer(node.inputs[0]) if node.inputs[0] else None
-            if before is not None and before.kind == "Concat":
-                return node
-            node = before
-        return None
+    def _follow_in_front(self, touched: Sequence[Node], depth: int) -> None:
+        """What a Concat got stuck for may be gone: tries the node that it waits at again."""
+        for node in touched:
+            waiting = behind_concat(node, self.graph) if node in self.graph and depth < MAX_DEPTH else None
+            if waiting is not None and waiting is not node:
+                self.try_node(waiting, depth + 1)
 
     def _gain(self, edits: Edits) -> float:
         added, removed = edits

@@ -235,6 +235,21 @@ def test_layers_that_share_flattened_rows_are_tried_together() -> None:
     assert sum(a.gain for a in alone.applied) < sum(a.gain for a in rewritten.applied)
 
 
+def test_a_join_in_front_of_flattened_rows_goes_on_once_they_are_apart() -> None:
+    """Ids of history and item joined before their lookup, projected as onnxsim writes it."""
+    text = """score (int64[B,20] user, int64[B,1] item) => (float[B,21,8] y)
+        <float[50,64] table, float[64,8] w, float[8] b, int64[2] rows, int64[3] apart> {
+            ids = Concat<axis = 1>(user, item)
+            x = Gather(table, ids) f = Reshape(x, rows) g = Gemm(f, w, b) y = Reshape(g, apart)
+        }"""
+    model = model_of(text, rows=np.array([-1, 64]), apart=np.array([-1, 21, 8]))
+    workspace = at_work(model, sides_of(model))
+    rewritten = rewrite(workspace, RULES, CostModel())
+    assert {"unflatten", "concat-lookup", "concat-tokens"} <= {a.rule for a in rewritten.applied}
+    products = [n for n in workspace.graph.sorted_nodes() if n.op in ("MatMul", "Gemm")]
+    assert sorted(workspace.is_once(n.output) for n in products) == [False, True]
+
+
 def test_the_first_rule_that_pays_wins() -> None:
     class Too(Once):
         name = "too"
