@@ -38,6 +38,7 @@ class State:
         batches: the numbers of candidates that the original ran with.
         notes: sentences for the reader.
         failure: why the original did not run, where it did not.
+        refusals: what ONNX Runtime said of the draws by the plan that the original did not run on.
         reference: the original in double precision, once it was made.
         reference_tried: whether that was tried.
         noise: the original's own error by output, once it was measured.
@@ -53,6 +54,7 @@ class State:
     batches: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failure: str = ""
+    refusals: list[str] = field(default_factory=list)
     reference: Float64Reference | None = None
     reference_tried: bool = False
     noise: Mapping[str, float] | None = None

@@ -23,6 +23,11 @@ from mari_onnx.verification.source import Array, ModelLike, ModelSource, compute
 from mari_onnx.verification.zeros import NOISE, SHARE, has_free_floats
 
 NONE_DRAWN = "it runs on none of the drawn inputs; give samples"
+ALIKE = (
+    "it runs on none of the drawn inputs, and fails in the same way whatever their values and sizes are:"
+    " this version of ONNX Runtime may be unable to run it at all, and another opset may help;"
+    " if it does run, give samples"
+)
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
 ZEROS_BATCH = 64  # and of the one with zeros, which need rows to be among
@@ -180,6 +185,8 @@ def _run_original(pair: Pair, state: State, batch: int, seed: int) -> tuple[Feed
             expected = pair.original.run(feeds.full)
         except RunError as error:
             failure = failure or str(error)
+            if plan is state.plan:
+                state.refusals.append(str(error))
             continue
         if all_nan(expected) and caution < Caution.POSITIVE:
             fallback = fallback or (feeds, expected)
@@ -195,7 +202,9 @@ def _why_not(pair: Pair, state: State) -> str:
     """What to do about an original that has not run."""
     _has_written_rows(pair, state)
     advice = state.written.advice("with none of the numbers asked for")
-    return advice or ("it does not run on the samples" if state.plan.samples else NONE_DRAWN)
+    if advice or state.plan.samples:
+        return advice or "it does not run on the samples"
+    return ALIKE if len(state.refusals) > 1 and len(set(state.refusals)) == 1 else NONE_DRAWN
 
 
 def _has_written_rows(pair: Pair, state: State) -> bool:

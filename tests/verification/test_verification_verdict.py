@@ -508,6 +508,18 @@ def test_a_number_that_is_no_number_of_rows(make):
     assert not any("written" in note for note in report.notes)
 
 
+def test_what_the_runtime_does_not_run_whatever_it_is_given(make):
+    """A mask for all queries alike, which the standard allows: samples do not help."""
+    model = make(
+        """score (float[B,2,3,4] item, float[B,2,5,4] user, bool[B,1,1,5] seen) => (float[B,2,3,4] score) {
+            score = Attention(item, user, user, seen)
+        }"""
+    )
+    model.opset_import[0].version, model.ir_version = 23, 11
+    with pytest.raises(ModelError, match=r"fails in the same way .* another opset may help; .*Attention"):
+        verify(model, model, user_inputs=["user", "seen"])
+
+
 def test_what_runs_with_no_number_of_rows_that_is_worth_a_try(make, weight):
     model = make(BURNT, to=np.array([5000, 5]), w=weight)
     with pytest.raises(ModelError, match="it runs on none of the drawn inputs; give samples"):
