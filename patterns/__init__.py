@@ -64,6 +64,7 @@ from mari_onnx.patterns.late_repeat import LateRepeat
 from mari_onnx.patterns.late_transpose import LateTranspose
 from mari_onnx.patterns.late_values import LateValues
 from mari_onnx.patterns.late_view import LateView
+from mari_onnx.patterns.linear_model import LinearModel
 from mari_onnx.patterns.linear_split import LinearSplit
 from mari_onnx.patterns.lone_window import LoneWindow
 from mari_onnx.patterns.lookup_layout import LookupLayout
@@ -149,6 +150,7 @@ RULES: tuple[Rule[Any], ...] = (
     EinsumHeads(),
     EinsumMatMul(),
     EinsumMixing(),
+    LinearModel(),
     ThinProduct(),
     ConcatEinsum(),
     Experts(),

@@ -76,6 +76,11 @@ def _attention_matrices(node: Node, inputs: Sequence[Sizes | None], output: Size
     return 2 * scores(node, inputs)[0]
 
 
+def _linear_model(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
+    """A product with the weight among the attributes."""
+    return 2.0 * (inputs[0] or (1,))[0] * len(node.attrs.get("coefficients") or ())
+
+
 FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
@@ -93,6 +98,7 @@ FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
     "com.microsoft.MatMulNBits": _matmul,
     "QLinearMatMul": _matmul,
     "com.microsoft.QGemm": _gemm,
+    **dict.fromkeys(("ai.onnx.ml.LinearRegressor", "ai.onnx.ml.LinearClassifier"), _linear_model),
 }
 """Arithmetic of the operators that do most of it."""
 
