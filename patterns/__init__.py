@@ -102,6 +102,7 @@ from mari_onnx.patterns.scaled_sum import ScaledSum
 from mari_onnx.patterns.shared_keys import SharedKeys
 from mari_onnx.patterns.shared_rows import SharedRows
 from mari_onnx.patterns.sibling_products import SiblingProducts
+from mari_onnx.patterns.spelled_mean import SpelledMean
 from mari_onnx.patterns.spelled_softmax import SpelledSoftmax
 from mari_onnx.patterns.split_einsum import SplitEinsum
 from mari_onnx.patterns.split_kernel import SplitKernel
@@ -126,6 +127,7 @@ RULES: tuple[Rule[Any], ...] = (
     Neutral(),
     PlainScale(),
     ExactCasts(),
+    SpelledMean(),
     SpelledSoftmax(),
     PaddingRows(),
     PaddedConv(),

@@ -37,6 +37,6 @@ def _filling(node: Node) -> float | None:
 
 
 def _same_number(array: np.ndarray) -> float | None:
-    if array.dtype.kind not in "fiu" or not (array == array.flat[0]).all():
+    if array.dtype.kind not in "fiub" or not (array == array.flat[0]).all():
         return None
     return float(array.flat[0])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import same
+from mari_onnx.patterns._totals import divided_total
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -52,8 +53,15 @@ def _spread(variance: str, at: Workspace) -> str | None:
         value = square_of(squares, at) if squares is not None else None
         return value if value is not None and square is not None and mean_of(square, at) == value else None
     squares = mean_of(node.output, at) if node is not None else None
-    difference = square_of(squares, at) if squares is not None else None
+    difference = square_of(squares, at) if squares is not None else _summed_squares_of(variance, at)
     return centred(difference, at) if difference is not None else None
+
+
+def _summed_squares_of(variance: str, at: Workspace) -> str | None:
+    """What a value is the mean of the squares of, along the last axis, as a sum of squares over how many there are."""
+    node = at.graph.producer(variance)
+    found = divided_total(node, "ReduceSumSquare", at) if node is not None else None
+    return found[0] if found is not None and found[1] == len(at.fact(found[0]).shape or ()) - 1 else None
 
 
 def centred(difference: str, at: Workspace) -> str | None:

@@ -1,17 +1,20 @@
-"""A sum with zeros, a product with ones, a cast to the type that is there, a part without entries, a cut of nothing::
+"""A sum with zeros, a product with ones, a cast to the type that is there, a part without entries, a cut of nothing, a
+choice that is made already::
 
     Mul( x, Expand(1) )   ->   x
     Add( x, 0 )           ->   x
     Cast( x )             ->   x
     Concat( x, [] )       ->   x
     Slice( x, 0, end )    ->   x
+    Where( true, x, y )   ->   x
 
-x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x
+x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x, x if true = x
 
 PyTorch's exporter multiplies the rows of a bag with weights of one where none were given. (Of the two zeros, a sum with
 0 makes one; ONNX Runtime drops such sums as well.) Libraries cut features by kind and side, and join what there is of
 each: a kind that nobody has is a piece of size 0, of all sides. `x[:, -1]` begins with a Slice that keeps all where the
-exporter's optimizer is off: entries one after the other, as many as there are, are all of them.
+exporter's optimizer is off: entries one after the other, as many as there are, are all of them. JAX makes a variance of
+no entries no number: how many there are is known in the graph, so nothing is left to choose.
 """
 
 from __future__ import annotations
@@ -35,10 +38,10 @@ class Neutral(Rule[tuple[str, ...]]):
     """Drops an operand that changes nothing."""
 
     name = "neutral"
-    algebra = "x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x"
+    algebra = "x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x, x if true = x"
     exactness = Exactness.EXACT
     phases = Phase.CLEARING | Phase.EARLY | Phase.MAIN
-    ops = frozenset(NEUTRAL) | {"Cast", "Concat", "Slice"}
+    ops = frozenset(NEUTRAL) | {"Cast", "Concat", "Slice", "Where"}
 
     def match(self, node: Node, at: Workspace) -> tuple[str, ...] | None:
         """What is left: one value, or several of a Concat."""
@@ -50,6 +53,9 @@ class Neutral(Rule[tuple[str, ...]]):
             kept = tuple(v for v in node.inputs if not _is_empty(v, int(node.attrs["axis"]), at))
             return kept if 0 < len(kept) < len(node.inputs) else None
         shape = at.fact(node.output).shape
+        if node.op == "Where":
+            chosen = {1: node.inputs[1], 0: node.inputs[2]}.get(uniform(node.inputs[0], at))
+            return (chosen,) if chosen is not None and alike(at.fact(chosen).shape, shape) else None
         pairs = [(node.inputs[0], node.inputs[1])]
         if node.op in EITHER:
             pairs.append((node.inputs[1], node.inputs[0]))

@@ -74,6 +74,8 @@ WRITTEN_OUT = {
     "a power of -0.5": "r = Pow(w, half) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
     "one over the root": "t = Sqrt(w) r = Div(one, t) f = Mul(g, r) s = Mul(f, d) y = Add(b, s)",
     "TensorFlow": ROOT + "f = Mul(r, g) s = Mul(c, f) m = Mul(mean, f) o = Sub(b, m) y = Add(s, o)",
+    "a sum of squares over how many": "u = ReduceSumSquare<axes = [1]>(d) p = Div(u, six) z = Add(p, e) t = Sqrt(z) "
+    "y = Div(d, t)",
     "Keras 3": ROOT + "f = Mul(r, g) s = Mul(c, f) k = Neg(mean) m = Mul(k, f) o = Add(m, b) y = Add(s, o)",
     "Keras 3, no shift": ROOT + "f = Mul(r, g) s = Mul(c, f) k = Neg(mean) m = Mul(f, k) y = Add(m, s)",
 }
@@ -91,6 +93,7 @@ def written_out(steps: str, opset: int = 13, row: str = "6", epsilon: tuple[int,
         half=np.float32(-0.5),
         one=np.float32(1),
         zero=np.float32(0),
+        six=np.float32(6),
     )
 
 

@@ -1,7 +1,8 @@
-"""x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x."""
+"""x * 1 = x, x + 0 = x, [x, []] = x, x[:] = x, x if true = x."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mari_onnx.patterns.neutral import Neutral
@@ -135,3 +136,21 @@ def test_a_cut_of_something_stays() -> None:
 
 def test_the_other_way_round_stays() -> None:
     assert cut("-1", "-9223372036854775807", "1", "-1") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("y = Where(yes, x, none)", 1),
+        ("y = Where(no, none, x)", 1),
+        ("c = Expand(yes, shape) y = Where(c, x, ones)", 1),
+        ("y = Where(no, x, ones)", 0),  # a row is repeated
+        ("y = Where(both, x, none)", 0),
+    ],
+)
+def test_a_choice_that_is_made_already(line: str, times: int) -> None:
+    text = text_of(line).replace("float one =", "bool[1] yes, bool no, bool[6] both, float one =")
+    both = np.array([True, False] * 3)
+    outcome = apply(RULE, text, yes=np.array([True]), no=np.array(False), both=both)
+    assert outcome.times == times
+    assert outcome.ops["Where"] == 1 - times
