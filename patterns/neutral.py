@@ -54,8 +54,11 @@ class Neutral(Rule[tuple[str, ...]]):
             return kept if 0 < len(kept) < len(node.inputs) else None
         shape = at.fact(node.output).shape
         if node.op == "Where":
-            chosen = {1: node.inputs[1], 0: node.inputs[2]}.get(uniform(node.inputs[0], at))
-            return (chosen,) if chosen is not None and alike(at.fact(chosen).shape, shape) else None
+            condition = uniform(node.inputs[0], at)
+            if condition is None:
+                return None
+            chosen = node.inputs[1 if condition else 2]
+            return (chosen,) if alike(at.fact(chosen).shape, shape) else None
         pairs = [(node.inputs[0], node.inputs[1])]
         if node.op in EITHER:
             pairs.append((node.inputs[1], node.inputs[0]))

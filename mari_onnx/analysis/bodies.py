@@ -1,7 +1,7 @@
-"""What is proven of If, Loop and Scan whose bodies read nothing of the items: their bodies are graphs like any other.
+"""What is proven of If, Loop and Scan: their bodies are graphs like any other.
 
 A loop is proven by induction: what is carried is assumed to be what it was before the first step, and the body has to
-make the same of it.
+make the same of it. Where it makes something of the items, it is assumed to have been that from the start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class UnprovenError(Exception):
 
 
 def body_facts(judge: Judge, node: Node, inputs: Sequence[Fact | None], captures: Sequence[Fact]) -> tuple[Fact, ...]:
-    """The facts of what an If, Loop or Scan makes of values of the user, and of values that are given once.
+    """The facts of what an If, Loop or Scan makes of values that treat candidates alike, or one by one.
+
+    One that reads values of the items stays as it is, and so do all its results for every candidate.
 
     Args:
         judge: Knows what single nodes make.
@@ -37,16 +39,16 @@ def body_facts(judge: Judge, node: Node, inputs: Sequence[Fact | None], captures
         captures: Facts of what its bodies read from outside.
 
     Raises:
-        UnprovenError: An item's value goes in, or something in a body is not proven to treat candidates alike.
+        UnprovenError: Something in a body is not proven to treat candidates alike, or one by one.
     """
     given = [f for f in inputs if f is not None] + list(captures)
-    if any(f.item or f.varies for f in given):
-        raise UnprovenError("reads values of the items")
     if any(f.sized for f in given):
         raise UnprovenError("reads how many candidates there are")
     if judge.batch is not None:
         raise UnprovenError("its body may count candidates, for the model has a fixed number of them")
-    return RULES[node.op](_Body(judge, dict(zip(node.captures, captures, strict=True))), node, inputs)
+    found = RULES[node.op](_Body(judge, dict(zip(node.captures, captures, strict=True))), node, inputs)
+    items = any(f.item or f.varies for f in given)
+    return tuple(replace(f, varies=True, item=True) if items and f.axis is not None else f for f in found)
 
 
 class _Body:
@@ -70,10 +72,8 @@ class _Body:
             facts |= {v: f for v, f in zip(node.outputs, found, strict=True) if v}
         results = [facts[v.name] for v in graph.output]
         for fact in results:
-            if fact.opaque or fact.varies:
-                raise UnprovenError(
-                    f"in its body: {fact.opaque or 'a result depends on how many candidates there are'}"
-                )
+            if fact.opaque:
+                raise UnprovenError(f"in its body: {fact.opaque}")
         return [replace(fact, content=None) for fact in results]
 
 
@@ -93,29 +93,30 @@ def _either(one: Fact, other: Fact) -> Fact:
     kept = one.axis.index if one.axis is not None else -1
     sizes = zip(one.shape, other.shape, strict=True)
     shape = tuple(a if k == kept or same(a, b) else fresh() for k, (a, b) in enumerate(sizes))
-    return replace(one, shape=shape, request=True)
+    return replace(_of_both(one, other), shape=shape, request=True)
 
 
 def _loop(body: _Body, node: Node, inputs: Sequence[Fact | None]) -> tuple[Fact, ...]:
     if any(f is not None and (f.axis is not None or f.opaque) for f in inputs[:2]):
         raise UnprovenError("how often it runs differs from candidate to candidate")
-    carried = _states(inputs[2:])
     step, going = Fact(onnx.TensorProto.INT64, ()), Fact(onnx.TensorProto.BOOL, ())
-    condition, *results = body.run(_graph(node, "body"), [step, going, *carried])
-    if condition.axis is not None:
-        raise UnprovenError("it ends at different steps for different candidates")
-    _check_carried(carried, results)
-    return (*carried, *(_stacked(f, 0) for f in results[len(carried) :]))
+
+    def run(carried: Sequence[Fact]) -> list[Fact]:
+        condition, *results = body.run(_graph(node, "body"), [step, going, *carried])
+        if condition.axis is not None:
+            raise UnprovenError("it ends at different steps for different candidates")
+        return results
+
+    carried, made = _settled(_states(inputs[2:]), run)
+    return (*carried, *(_stacked(f, 0) for f in made))
 
 
 def _scan(body: _Body, node: Node, inputs: Sequence[Fact | None]) -> tuple[Fact, ...]:
     count = int(node.attrs["num_scan_inputs"])
-    carried, sequences = _states(inputs[: len(inputs) - count]), _states(inputs[len(inputs) - count :])
+    start, sequences = _states(inputs[: len(inputs) - count]), _states(inputs[len(inputs) - count :])
     along = [int(a) for a in node.attrs.get("scan_input_axes", [0] * count)]
     slices = [_slice(fact, axis) for fact, axis in zip(sequences, along, strict=True)]
-    results = body.run(_graph(node, "body"), [*carried, *slices])
-    _check_carried(carried, results)
-    made = results[len(carried) :]
+    carried, made = _settled(start, lambda states: body.run(_graph(node, "body"), [*states, *slices]))
     behind = [int(a) for a in node.attrs.get("scan_output_axes", [0] * len(made))]
     return (*carried, *(_stacked(fact, axis) for fact, axis in zip(made, behind, strict=True)))
 
@@ -125,6 +126,22 @@ def _states(facts: Sequence[Fact | None]) -> list[Fact]:
     if any(f is None or f.opaque or f.shape is None for f in facts):
         raise UnprovenError("what goes into its first step is not known")
     return [replace(f, content=None, request=True) for f in facts if f is not None]
+
+
+def _settled(carried: list[Fact], run: Callable[[Sequence[Fact]], list[Fact]]) -> tuple[list[Fact], list[Fact]]:
+    """What is carried in any step, and what else each step makes: a value of the items in one comes into the next."""
+    while True:
+        results = run(carried)
+        _check_carried(carried, results)
+        joined = [_of_both(one, other) for one, other in zip(carried, results, strict=False)]
+        if joined == carried:
+            return carried, results[len(carried) :]
+        carried = joined
+
+
+def _of_both(one: Fact, other: Fact) -> Fact:
+    """A fact that holds for either of two values of the same layout."""
+    return replace(one, varies=one.varies or other.varies, item=one.item or other.item)
 
 
 def _check_carried(before: Sequence[Fact], after: Sequence[Fact]) -> None:

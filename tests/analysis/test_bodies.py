@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
+from mari_onnx import optimize
 from mari_onnx.analysis import Side
 from tests.analysis.support import analyze, assert_side
 
@@ -40,6 +41,8 @@ WEIGHTS = {
     "axis": np.array([0]),
     "rows": np.array([-1, 4]),
     "three": np.array([3, 4]),
+    "one": np.array([1]),
+    "wide": np.random.default_rng(1).normal(size=(304, 4)).astype(np.float32),
 }
 
 
@@ -70,7 +73,6 @@ def test_a_loop_that_carries_the_users_rows(body: str) -> None:
     "body",
     [
         "hx = ReduceSum<keepdims = 1>(h, axis) s = Add(hx, u)",  # over the candidates
-        "hx = MatMul(h, w) s = Add(hx, i)",  # an item comes in
         "n = Shape(h) z = Expand(half, n) s = Add(h, z)",
         "n = Shape(h) f = Cast<to = 1>(n) m = ReduceMax<keepdims = 0>(f) s = Add(h, m)",  # how many there are
         "n = Size(u) f = Cast<to = 1>(n) s = Add(h, f)",
@@ -86,9 +88,69 @@ def test_a_branch_that_the_request_takes(other: str) -> None:
     assert_side(model_of(IF % other), {"last": Side.USER})
 
 
-@pytest.mark.parametrize("other", ["Add(u, i)", "CumSum(u, zero)"])
-def test_a_branch_that_is_not_proven(other: str) -> None:
-    assert_side(model_of(IF % other), {"last": Side.OPAQUE})
+def test_a_branch_that_is_not_proven() -> None:
+    assert_side(model_of(IF % "CumSum(u, zero)"), {"last": Side.OPAQUE})
+
+
+def test_a_branch_that_reads_the_items() -> None:
+    assert_side(model_of(IF % "Add(u, i)"), {"last": Side.CROSS})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "hx = MatMul(h, w) s = Add(hx, i)",
+        "m = ReduceMax<axes = [1], keepdims = 1>(i) s = Mul(h, m)",
+        "a = Softmax<axis = 1>(i) t = Mul(h, a) s = Add(t, u)",
+    ],
+)
+def test_a_loop_that_reads_the_items_goes_on_candidate_by_candidate(body: str) -> None:
+    assert_side(model_of(LOOP % body), {"last": Side.CROSS})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "m = ReduceSum<keepdims = 1>(i, axis) s = Add(h, m)",
+        "t = CumSum(i, zero) s = Add(t, h)",
+        "t = Softmax<axis = 0>(i) s = Add(t, h)",
+        "t = Transpose(i) v = MatMul(i, t) s = MatMul(v, h)",
+        "r = RandomNormalLike(i) s = Add(r, h)",
+    ],
+)
+def test_a_loop_that_mixes_candidates_is_not_proven(body: str) -> None:
+    assert_side(model_of(LOOP % body), {"last": Side.OPAQUE}, batches=())
+
+
+def test_what_meets_the_items_in_one_step_has_them_in_the_next() -> None:
+    """The second state is the user's after the first step."""
+    text = """g (float[B,4] u, float[B,4] i) => (float[B,4] y) {
+        a, b, all = Loop<body = l (int64 k, bool c, float[N,4] h, float[N,4] s) =>
+            (bool c2, float[N,4] h2, float[N,4] s2, float[N,4] o) {
+            c2 = Identity(c) h2 = Add(h, i) s2 = Identity(h) o = Tanh(s)
+        }>(trip, go, u, u)
+        m = ReduceMean<axes = [0], keepdims = 0>(all)
+        z = Add(b, m)
+        y = Add(z, a)
+    }"""
+    assert_side(model_of(text), {"a": Side.CROSS, "b": Side.CROSS, "all": Side.CROSS, "m": Side.CROSS})
+
+
+def test_a_scan_over_steps_of_both() -> None:
+    text = SCAN.replace(
+        "seq = Transpose<perm = [1, 0, 2]>(u)",
+        "e = Unsqueeze(i, one) p = Mul(u, e) seq = Transpose<perm = [1, 0, 2]>(p)",
+    )
+    assert_side(model_of(text), {"last": Side.CROSS, "all": Side.CROSS, "m": Side.CROSS})
+
+
+def test_columns_of_the_user_beside_what_a_loop_makes_of_the_items_are_apart() -> None:
+    text = LOOP.replace("i) =>", "i, float[B,300] v) =>").replace(
+        "y = Mul(last, i)", "x = Concat<axis = 1>(last, v) y = MatMul(x, wide)"
+    )
+    model = model_of(text % "hx = MatMul(h, w) s = Add(hx, i)")
+    applied = optimize(model, user_inputs=["u", "v"]).applied
+    assert "split-product" in {one.rule for one in applied}
 
 
 def test_what_is_drawn_in_a_body_is_not_proven() -> None:
