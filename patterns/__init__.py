@@ -110,6 +110,7 @@ from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.stacked_pieces import StackedPieces
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
+from mari_onnx.patterns.tensordot import Tensordot
 from mari_onnx.patterns.thin_product import ThinProduct
 from mari_onnx.patterns.tower_parts import TowerParts
 from mari_onnx.patterns.unflatten import Unflatten
@@ -142,6 +143,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatExchange(),
     JoinedRows(),
     TowerParts(),
+    Tensordot(),
     Unflatten(),
     PairwiseProducts(),
     UserPairs(),
