@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.analysis.contrib import DOMAIN as CONTRIB
-from mari_onnx.analysis.facts import Fact
+from mari_onnx.analysis.facts import Fact, Shape
 from mari_onnx.analysis.infer import TypeInference
 from mari_onnx.ir.dims import fresh
 from mari_onnx.ir.graph import Graph, Node, Weight
@@ -72,7 +72,22 @@ class _Known:
         inputs = [self.facts.get(v, Fact()) if v else None for v in node.inputs]
         numbers = {v: self._numbers[v] for v in node.inputs if v in self._numbers}
         found = self._types.outputs(node, inputs, numbers)
+        if any(shape is None for _, shape in found):
+            found = _declared_inside(node, [Fact(*known) for known in found])
         self.facts |= {v: Fact(*known) for v, known in zip(node.outputs, found, strict=True) if v}
+
+
+def _declared_inside(node: Node, found: Sequence[Fact]) -> list[tuple[int, Shape | None]]:
+    """What the body of a Loop declares of its results, where nothing is inferred: their types, and how many axes."""
+    body = node.attrs.get("body")
+    if node.kind != "Loop" or not isinstance(body, onnx.AttributeProto):
+        return [(f.dtype, f.shape) for f in found]
+    results = []
+    for index, (fact, value) in enumerate(zip(found, body.g.output[1:], strict=False)):
+        tensor, stacked = value.type.tensor_type, index >= len(node.inputs) - 2
+        sizes = tuple(fresh() for _ in range(len(tensor.shape.dim) + stacked)) if tensor.HasField("shape") else None
+        results.append((fact.dtype or tensor.elem_type, fact.shape if fact.shape is not None else sizes))
+    return results
 
 
 @dataclass

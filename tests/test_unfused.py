@@ -215,6 +215,22 @@ def test_fused_conv(added: bool) -> None:
     assert_written_out(*single("FusedConv", shapes, activation="Relu", kernel_shape=[3], pads=[1, 1]))
 
 
+def test_what_a_loop_makes_has_the_axes_that_its_body_declares() -> None:
+    """ONNX Runtime saves no types of values: behind a recurrence that is a Loop, a product turned over was kept."""
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[B,1,4] q, float[B,4] h, int64 n, bool go) => (float[B,1,S] y) {
+            last, all = Loop(n, go, h) <body = b (int64 k, bool c, float[N,4] s) =>
+                (bool d, float[N,4] t, float[N,4] o) { d = Identity(c) t = Tanh(s) o = Identity(t) }>
+            steps = Transpose<perm = [1, 0, 2]>(all)
+            y = com.microsoft.FusedMatMul<transB = 1>(q, steps)
+        }""")
+    graph = unfuse(read_graph(model))
+    assert all(not node.domain for node in graph.nodes)
+    random = np.random.default_rng(0)
+    feeds = {"q": random.normal(size=(3, 1, 4)).astype(np.float32), "h": random.normal(size=(3, 4)).astype(np.float32)}
+    assert_written_out(model, feeds | {"n": np.array(5), "go": np.array(True)})
+
+
 def test_what_is_not_known_stays() -> None:
     model, _ = single("FusedGemm", [(3, 4), (4, 5), (5,)], activation="Relu")
     model.graph.node[0].attribute[0].s = b"Celu"
