@@ -68,13 +68,22 @@ def _without_unread(node: Node, read: Set[str], graph: Graph) -> Node:
     except onnx.defs.SchemaError:
         return node
     optional = [o.option == onnx.defs.OpSchema.FormalParameterOption.Optional for o in known]
-    kept = [v if v in read or not may_go else "" for v, may_go in zip(node.outputs, optional, strict=False)]
+    asked = read | _asked_with_others(node, read)
+    kept = [v if v in asked or not may_go else "" for v, may_go in zip(node.outputs, optional, strict=False)]
     if len(kept) < len(node.outputs):
         return node  # as many as one likes, of the last
     outputs = [node.outputs[0], *kept[1:]]
     while not outputs[-1]:
         del outputs[-1]
     return replace(node, outputs=tuple(outputs)) if outputs else node
+
+
+def _asked_with_others(node: Node, read: Set[str]) -> Set[str]:
+    """Outputs that ask for each other: Attention gives keys and values so far together, and where it is given such."""
+    if node.op != "Attention":
+        return set()
+    presents = {v for v in node.outputs[1:3] if v}
+    return presents if presents & read or node.has_input(4) else set()
 
 
 def constants_to_weights(graph: Graph) -> Graph:

@@ -162,6 +162,26 @@ def test_statistics_of_the_rows_given_need_all_their_outputs(outputs: str, call:
     assert list(node.outputs) == outputs.split(", ")
 
 
+@pytest.mark.parametrize(
+    ("call", "read", "kept"),
+    [
+        ("Attention(q, q, q, , p, p)", "", ["a", "k", "v"]),
+        ("Attention(q, q, q, , p, p)", "k", ["a", "k", "v"]),
+        ("Attention(q, q, q)", "v", ["a", "k", "v"]),
+        ("Attention(q, q, q)", "", ["a"]),
+    ],
+)
+def test_keys_and_values_so_far_are_given_together(call: str, read: str, kept: list[str]) -> None:
+    """ONNX Runtime does not run an Attention that is given keys and values of before and does not give back all."""
+    more = f", float[B,2,S,4] {read}" if read else ""
+    text = f"""g (float[B,2,3,4] q, float[B,2,5,4] p) => (float[B,2,3,4] y{more}) {{
+        a, k, v, s = {call}
+        y = Neg(a)
+    }}"""
+    (node, _) = without_unread_outputs(graph_of(text, 24)).sorted_nodes()
+    assert list(node.outputs) == kept
+
+
 def test_a_mask_that_nothing_reads_does_not_matter() -> None:
     text = "g (float[B] x) => (float[B] y) { a, m = Dropout(x) y = Neg(a) }"
     assert operators(bypass_no_ops(graph_of(text))) == ["Neg"]
