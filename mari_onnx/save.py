@@ -271,12 +271,12 @@ class Output:
 
 def _check_place(path: Path, shown: str) -> None:
     try:
-        os.lstat(path.with_name(_temporary(path.name, "0" * 2 * TOKEN_BYTES, ".onnx")))
+        os.lstat(path.parent / _temporary(path.name, "0" * 2 * TOKEN_BYTES, ".onnx"))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError(f"{shown}: this name is too long for the file system: take a shorter one") from None
     if path.is_dir():
-        raise UsageError(f"{shown} is a directory: name a file in it, such as {path.name}/model.onnx")
+        raise UsageError(f"{shown} is a directory: name a file in it, such as {Path(shown) / 'model.onnx'}")
     if path.exists() and not path.is_file():
         raise UsageError(f"{shown} is not a regular file: name another one")
     if not path.parent.is_dir():

@@ -71,6 +71,10 @@ class TestPlaceIsCheckedFirst:
     def test_a_directory(self, source, out):
         self.refused(source, out.parent, "is a directory")
 
+    @pytest.mark.parametrize(("folder", "file"), [("/", "/model.onnx"), (".", "model.onnx"), ("..", "../model.onnx")])
+    def test_a_directory_without_a_name(self, source, folder, file):
+        self.refused(source, Path(folder), f"is a directory: name a file in it, such as {file}")
+
     @pytest.mark.parametrize("length", [300, 250])
     def test_a_name_that_is_too_long_as_it_is_or_with_what_temporary_names_add(self, source, out, length):
         self.refused(source, out.with_name("a" * length), "this name is too long")
