@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mari_onnx.analysis.facts import Shape
-from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike, product, same
 from mari_onnx.patterns._floats import FLOATS
@@ -16,6 +15,7 @@ from mari_onnx.patterns._parts import mixed_parts, one_row, parts_of
 from mari_onnx.patterns._repeats import before, source_of
 from mari_onnx.patterns.views import REPETITIONS, VIEWS
 from mari_onnx.rewrite.memory import kept
+from mari_onnx.rewrite.overflow import within_range
 from mari_onnx.rewrite.workspace import Workspace
 
 MAX_TERMS = 16
@@ -191,11 +191,7 @@ def _has_columns_of(value: str, total: str, at: Workspace) -> bool:
 
 
 def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
-    """A combination of rows of a weight, in its own precision.
-
-    Raises:
-        RuleError: It leaves the range of its type.
-    """
+    """A combination of rows of a weight, in its own precision."""
     if len(pieces) == 1 and pieces[0][1] == 1.0 and not pieces[0][2]:
         return weight[pieces[0][0] : pieces[0][0] + size]
     total = np.zeros((size, weight.shape[1]))
@@ -204,20 +200,7 @@ def rows(weight: np.ndarray, pieces: Pieces, size: int) -> np.ndarray:
             np.add.at(total, [c for c, _ in columns], factor * weight[[start + r for _, r in columns]].astype(float))
         else:
             total += factor * weight[start : start + size].astype(np.float64)
-    return in_range(total, weight.dtype)
-
-
-def in_range(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A weight that was worked out in doubles, in the type that it will have.
-
-    Raises:
-        RuleError: It leaves the range of that type, where what it was made of does not.
-    """
-    with np.errstate(over="ignore"):
-        made = weight.astype(dtype)
-    if np.isinf(made).any() and np.isfinite(weight).all():
-        raise RuleError("a weight made of others leaves the range of its type")
-    return made
+    return total.astype(weight.dtype)
 
 
 def combined(node: Node, columns: Sequence[tuple[Pieces, int]], at: Workspace, *, apart: bool = False) -> str:
@@ -259,7 +242,10 @@ def matrix_of_layer(node: Node, at: Workspace) -> np.ndarray:
     array, scale = at.constant(node.inputs[1]), float(node.attrs.get("alpha", 1.0))
     assert array is not None
     array = array.T if node.attrs.get("transB", 0) else array
-    return array if scale == 1.0 else (array.astype(np.float64) * scale).astype(array.dtype)
+    if scale == 1.0:
+        return array
+    with within_range():
+        return np.asarray((array.astype(np.float64) * scale).astype(array.dtype))
 
 
 def is_plain_layer(node: Node, at: Workspace) -> bool:

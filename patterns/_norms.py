@@ -9,6 +9,7 @@ import numpy as np
 
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import FLOATS
+from mari_onnx.rewrite.overflow import within_range
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -59,4 +60,6 @@ def row_like(row: np.ndarray, value: str, at: Workspace) -> str:
     """A constant row, in the type of another constant."""
     given = at.constant(value)
     assert given is not None
-    return at.weight(np.atleast_2d(row).astype(given.dtype), f"{value}/row")
+    with within_range():
+        typed = np.atleast_2d(row).astype(given.dtype)
+    return at.weight(typed, f"{value}/row")

@@ -23,6 +23,7 @@ from mari_onnx.ir.dims import Dim, alike
 from mari_onnx.ir.graph import Graph, Node, Order, Weight, readers_of
 from mari_onnx.rewrite.blocked import is_beside_blocked_product
 from mari_onnx.rewrite.lifting import BROADCAST_RULE, Lifting
+from mari_onnx.rewrite.overflow import within_range
 from mari_onnx.rewrite.reading import Reading
 from mari_onnx.rewrite.sizes import SizeBuilder, forgets_batch, without_zeros
 
@@ -88,9 +89,15 @@ class Workspace(Reading):
         return name
 
     def cached_weight(self, key: tuple[Any, ...], make: Any, hint: str) -> str:
-        """A constant cut from others; asked for again under the same key, it is the same one."""
+        """A constant made of others; asked for again under the same key, it is the same one.
+
+        Raises:
+            RuleError: It leaves the range of its type, where what it is made of does not.
+        """
         if key not in self._constants:
-            self.record(self._constants, key, self.weight(make(), hint))
+            with within_range():
+                array = make()
+            self.record(self._constants, key, self.weight(array, hint))
         return self._constants[key]
 
     def emit(self, op: str, inputs: Sequence[str], *, domain: str = "", **attrs: Any) -> str:
