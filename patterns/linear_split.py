@@ -35,6 +35,8 @@ class LinearSplit(Rule[Form]):
             return None
         if not is_linear_layer(node, at):
             return Refusal("the other operand is not a plain weight matrix of floats")
+        if not all(_has_known_width(v, at) for v in form.terms):
+            return Refusal("the width of a term is not known")
         return form
 
     def rewrite(self, node: Node, found: Form, at: Workspace) -> Sequence[str]:
@@ -49,6 +51,11 @@ class LinearSplit(Rule[Form]):
             products = [at.emit("MatMul", operands) for operands in rest]
             total = summed([*products, *(one_row(v, at) for v in fixed)], at)
         return [summed([_in_shape(node, total, found, at), *(b for b in bias if b not in early)], at)]
+
+
+def _has_known_width(value: str, at: Workspace) -> bool:
+    shape = at.fact(value).shape
+    return bool(shape) and isinstance((shape or ())[-1], int)
 
 
 Group = list[tuple[str, Pieces]]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mari_onnx.patterns import RULES
+from mari_onnx.patterns._linear import Form
 from mari_onnx.rewrite.cost import CostModel
 from mari_onnx.rewrite.engine import rewrite
-from tests.patterns.support import apply, at_work, model_of, sides_of, typed
+from mari_onnx.rewrite.rule import Refusal
+from tests.patterns.support import apply, at_work, model_of, rule_named, sides_of, typed
 
 RULE = "linear-split"
 
@@ -311,3 +315,22 @@ def test_differences_of_large_numbers_stay_what_they_are(difference: str, times:
         }}"""
     outcome = apply(RULE, text, near=np.float32([1, 2, 3]), far=np.float32([1, 20000, 3]), exact=False)
     assert outcome.times == times
+
+
+def test_a_term_of_unknown_width_is_refused() -> None:
+    """Values behind a branch may have none where they are computed once, though the sum of all widths is known."""
+    model = model_of(
+        """score (float[B,2] user, float[B,3] item) => (float[B,4] y) <float[5,4] w> {
+            n = Neg(item)
+            x = Concat<axis = 1>(user, n)
+            y = MatMul(x, w)
+        }"""
+    )
+    at = at_work(model, sides_of(model))
+    rule, product = rule_named(RULE), at.graph.producer("y")
+    assert product is not None
+    form = rule.match(product, at)
+    assert isinstance(form, Form)
+    term = next(v for v in form.terms if v != "item")
+    at.facts[term] = replace(at.fact(term), shape=None)
+    assert isinstance(rule.match(product, at), Refusal)
