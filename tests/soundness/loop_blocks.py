@@ -1,7 +1,8 @@
-"""Building blocks with loops over the rows of the request, as exporters write bags of embeddings."""
+"""Building blocks with loops: over the rows of the request, as exporters write bags of embeddings, and over steps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from tests.soundness.blocks import Block
-from tests.soundness.generate import VOCABULARY, B, Builder, Size, Value
+from tests.soundness.generate import LIMIT, VOCABULARY, B, Builder, Size, Value
 
 FAR = 2**63 - 1
 WIDTH = 3
@@ -96,8 +97,51 @@ def _looped(b: Builder, body: _Body, step: str, count: str, pooled: str, inner: 
     return b.raw("Loop", inputs, outputs=2 if running else 1, body=graph)[-1]
 
 
-def _typed(name: str, dtype: int, shape: list[int]) -> onnx.ValueInfoProto:
+def _typed(name: str, dtype: int, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
-LOOPS: list[Block] = [bags]
+def recurrence(b: Builder) -> None:
+    """A Loop or a Scan over the steps of a sequence, written as frameworks write their recurrent layers.
+
+    Steps, the state and what the body reads besides may each be of the user, of the items or of both. Now and then a
+    step mixes the candidates, and nothing can be proven of it.
+    """
+    steps = b.find(lambda v: v.kind == "float" and v.rank == 3 and v.shape[0] == B and not v.shape[2].wide)
+    state = b.find(lambda v: v.kind == "float" and v.rank == 2 and v.shape[0] == B and not v.shape[1].wide)
+    if steps is None or state is None or steps.shape[1].wide:
+        return
+    steps, state = b.tamed(steps), b.tamed(state)
+    besides = b.find(lambda v: v.kind == "float" and v.shape == state.shape and v.bound <= LIMIT)
+    count, width, body = steps.shape[1].n, steps.shape[2].n, _Body(b)
+    old, typed = b.name("state"), [b.setting.batch or "N", state.shape[1].n]
+    in_loop = b.chance()
+    index, part = b.name("step"), b.name("part")
+    own = body.add("Gather", steps.name, index, axis=1) if in_loop else part
+    new = body.add("Add", old, body.add("MatMul", own, b.weight([width, state.shape[1]]).name))
+    if besides is not None and b.chance():
+        new = body.add(b.pick(["Add", "Mul"]), new, besides.name)
+    if b.chance(8):
+        new = body.add("Add", new, body.on_axes("ReduceSum", new, 0, 13, keepdims=1))
+    new = body.add("Tanh", new)
+    stack = body.add("Identity", old if b.chance(4) else new)
+    given, made = [_typed(old, TensorProto.FLOAT, typed)], [_typed(v, TensorProto.FLOAT, typed) for v in (new, stack)]
+    if in_loop:
+        going, yes = b.name("going"), b.constant(np.array(True), "c")
+        given = [_typed(index, TensorProto.INT64, []), _typed(going, TensorProto.BOOL, []), *given]
+        made = [_typed(body.add("Identity", going), TensorProto.BOOL, []), *made]
+        graph = helper.make_graph(body.nodes, b.name("body"), given, made)
+        last, every = b.raw("Loop", [b.constant(np.array(count), "c"), yes, state.name], outputs=2, body=graph)
+    else:
+        given.append(_typed(part, TensorProto.FLOAT, [typed[0], width]))
+        graph = helper.make_graph(body.nodes, b.name("body"), given, made)
+        along = {"num_scan_inputs": 1, "scan_input_axes": [1]}
+        last, every = b.raw("Scan", [state.name, steps.name], outputs=2, body=graph, **along)
+    b.values.append(Value(last, state.shape, exact=False, bound=1.0))
+    if b.chance():
+        every = b.raw("Transpose", [every], perm=[1, 0, 2])[0]
+        bound = max(state.bound, 1.0)
+        b.values.append(Value(every, (B, Size(count), state.shape[1]), exact=False, bound=bound))
+
+
+LOOPS: list[Block] = [bags, recurrence]
