@@ -279,7 +279,7 @@ def stacked_lookup(b: Builder) -> None:
 
 
 def one_hot(b: Builder) -> None:
-    ids = b.find(lambda v: v.kind == "int" and v.rank < MAX_RANK)
+    ids = b.find(lambda v: v.kind == "int" and 0 < v.rank < MAX_RANK)
     if ids is None:
         return
     depth = b.constant(np.array(VOCABULARY, np.int64), "c")
