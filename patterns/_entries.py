@@ -80,6 +80,11 @@ class Entries:
         return self.map(lambda x: x.reshape((1,) * (rank - x.ndim) + x.shape))
 
 
+def for_all_heads(entries: np.ndarray) -> np.ndarray:
+    """What holds in all matrices: the last two axes of truths of whatever rank."""
+    return np.asarray(entries.all(axis=tuple(range(entries.ndim - 2))))
+
+
 def mask_of(dtype: int) -> float:
     """The largest number of a type that stands for minus infinity in front of a Softmax."""
     return HALF_MASK if dtype == onnx.TensorProto.FLOAT16 else MASK

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.ir.dims import CANDIDATES, Dim
-from mari_onnx.patterns._entries import HALF_MASK, MAX_ENTRIES, NUMBER, PLAIN, Entries
+from mari_onnx.patterns._entries import HALF_MASK, MAX_ENTRIES, NUMBER, PLAIN, Entries, for_all_heads
 from mari_onnx.patterns._gates import Gate
 from mari_onnx.patterns._unread import Unread
 from mari_onnx.rewrite.workspace import Workspace
@@ -121,7 +121,7 @@ class Plans:
         tables = [self._table(truths, dead=dead) for dead in (True, False)]
         other = [(x.state == NUMBER) & ((x.number != 0) != truth) for x in tables]
         both = other[0] & other[1]
-        return np.asarray(both.all(axis=tuple(range(both.ndim - 2))))
+        return for_all_heads(both)
 
     def _numbers(self, value: str, cut: np.ndarray) -> Numbers | None:
         """A mask of known numbers with minus infinity where it is cut off."""
@@ -153,11 +153,11 @@ class Plans:
         """Which entries of what is planned are finite numbers if their key is dead."""
         shape = self._cut.shape
         if isinstance(plan, Numbers):
-            return np.asarray(np.isfinite(plan.dead).all(axis=tuple(range(plan.dead.ndim - 2))))
+            return for_all_heads(np.isfinite(plan.dead))
         if isinstance(plan, Kept):
             found = self._table(plan.value, dead=True)
             finite = (found.state == PLAIN) | (found.state == NUMBER) & np.isfinite(found.number)
-            return np.asarray(finite.all(axis=tuple(range(finite.ndim - 2))))
+            return for_all_heads(finite)
         if plan.op == "Add":
             return self._finite_sum(plan)
         condition, *branches = plan.inputs
@@ -165,7 +165,7 @@ class Plans:
         truths, found_in = self._table(condition.value, dead=True), np.ones(shape, np.bool_)
         for part, truth in zip(branches, (True, False), strict=True):
             other = (truths.state == NUMBER) & ((truths.number != 0) != truth)
-            found_in &= self.finite(part) | other.all(axis=tuple(range(other.ndim - 2)))
+            found_in &= self.finite(part) | for_all_heads(other)
         return found_in
 
     def _finite_sum(self, plan: Made) -> np.ndarray:
@@ -175,8 +175,7 @@ class Plans:
         for part in plan.inputs:
             finite &= self.finite(part)
             if isinstance(part, Numbers):
-                nothing |= (part.dead == 0).all(axis=tuple(range(part.dead.ndim - 2)))
+                nothing |= for_all_heads(part.dead == 0)
             elif isinstance(part, Kept):
-                known = self._table(part.value, dead=True).quiet
-                quiet |= known.all(axis=tuple(range(known.ndim - 2)))
+                quiet |= for_all_heads(self._table(part.value, dead=True).quiet)
         return finite & (quiet | nothing)

@@ -79,9 +79,14 @@ def row_sums(value: str, at: Workspace) -> str:
 
 def total_along(value: str, axis: int, at: Workspace) -> str:
     """The entries along an axis added up, which keeps one entry."""
-    if at.opset < 13:
-        return at.emit("ReduceSum", [value], axes=[axis], keepdims=1)
-    return at.emit("ReduceSum", [value, at.weight(np.array([axis], np.int64))], keepdims=1)
+    return reduced_along("ReduceSum", value, axis, at)
+
+
+def reduced_along(op: str, value: str, axis: int, at: Workspace) -> str:
+    """A reduction along an axis, which keeps one entry."""
+    if at.opset < (13 if op == "ReduceSum" else 18):
+        return at.emit(op, [value], axes=[axis], keepdims=1)
+    return at.emit(op, [value, at.weight(np.array([axis], np.int64))], keepdims=1)
 
 
 def added(largest: str, others: Sequence[str], at: Workspace) -> str:

@@ -1,4 +1,4 @@
-"""Sums over how many entries there were, as some frameworks write a mean."""
+"""Reductions whose result has one entry in place of those reduced, and sums over how many there were: means."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def divided_total(node: Node, op: str, at: Workspace) -> tuple[str, int] | None:
     """
     if node.kind not in DIVISIONS:
         return None
-    for total, number in [node.inputs, node.inputs[::-1]][: 1 + (node.kind == "Mul")]:
-        found, count = _reduced(total, op, at), at.constant(number) if at.is_weight(number) else None
+    either = (node.inputs, node.inputs[::-1]) if node.kind == "Mul" else (node.inputs,)
+    for total, number in either:
+        found, count = reduced(total, op, at), at.constant(number) if at.is_weight(number) else None
         if found is None or count is None or count.size != 1:
             continue
         shape = at.fact(found[0]).shape or ()
@@ -38,7 +39,7 @@ def divided_total(node: Node, op: str, at: Workspace) -> tuple[str, int] | None:
     return None
 
 
-def _reduced(total: str, op: str, at: Workspace) -> tuple[str, int] | None:
+def reduced(total: str, op: str, at: Workspace) -> tuple[str, int] | None:
     """What was reduced along which axis, where the result has one entry in its place, perhaps by a view."""
     node = at.graph.producer(total)
     while node is not None and node.kind in VIEWS:

@@ -26,7 +26,7 @@ import numpy as np
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import axis_of
 from mari_onnx.patterns._along import EVERYWHERE, Along, Differences, Places, along
-from mari_onnx.patterns._entries import NUMBER, Entries, mask_of
+from mari_onnx.patterns._entries import NUMBER, Entries, for_all_heads, mask_of
 from mari_onnx.patterns._gates import Gate, Supposed, TokenAxes
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._spread import spread
@@ -93,10 +93,10 @@ class Unread:
             return None
         mask, table = mask_of(at.fact(scores).dtype), (shape[-2], self.gate.size)
         plain, dead, alive = (_as_table(k.of(scores), table) for k in (self._known, self.dead, self.alive))
-        masked = [_for_all(x.masked(mask)) for x in (dead, alive)]
-        absent = [_for_all((x.state == NUMBER) & (x.number == -np.inf)) for x in (dead, alive)]
-        seeing = _for_all((plain.quiet | (dead.quiet & alive.quiet)).any(-1, keepdims=True))[:, 0]
-        first, own = _own_tokens(_for_all(alive.quiet), seeing)
+        masked = [for_all_heads(x.masked(mask)) for x in (dead, alive)]
+        absent = [for_all_heads((x.state == NUMBER) & (x.number == -np.inf)) for x in (dead, alive)]
+        seeing = for_all_heads((plain.quiet | (dead.quiet & alive.quiet)).any(-1, keepdims=True))[:, 0]
+        first, own = _own_tokens(for_all_heads(alive.quiet), seeing)
         return Rows(first, seeing, own, masked[0], masked[0] & masked[1], absent[0] & absent[1])
 
     def reached(self, changed: str) -> Node | None:
@@ -199,8 +199,3 @@ def _own_tokens(quiet: np.ndarray, seeing: np.ndarray) -> tuple[int, np.ndarray]
 
 def _as_table(entries: Entries, table: tuple[int, int]) -> Entries:
     return entries.map(lambda x: np.broadcast_to(x, (*x.shape[:-2], *table)))
-
-
-def _for_all(entries: np.ndarray) -> np.ndarray:
-    """What holds for all heads."""
-    return np.asarray(entries.all(axis=tuple(range(entries.ndim - 2))))

@@ -23,6 +23,7 @@ from mari_onnx.ir.dims import same
 from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._layernorms import STEPS, Normal, normal_of, row_of
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts, one_row
+from mari_onnx.patterns._sums import reduced_along
 from mari_onnx.rewrite.rule import Exactness, Refusal, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -73,9 +74,10 @@ class ConcatLayernorm(Rule[Mixed]):
         count = sum(size for _, _, size in user)
 
         columns = one_row(joined([v for v, _, _ in user], parts.axis, at), at)
-        mean = _reduced("ReduceMean", columns, at)
+        mean = reduced_along("ReduceMean", columns, -1, at)
         centred = at.emit("Sub", [columns, mean])
-        rest = at.emit("Mul", [_reduced("ReduceSumSquare", centred, at), at.weight(np.array(1 / parts.total, kind))])
+        squares = reduced_along("ReduceSumSquare", centred, -1, at)
+        rest = at.emit("Mul", [squares, at.weight(np.array(1 / parts.total, kind))])
         rest = at.emit("Add", [rest, at.weight(np.array(found.normal.epsilon, kind))])
 
         share = np.full((parts.total - count + 1, 1), 1 / parts.total, kind)
@@ -112,12 +114,6 @@ def _places(
         table[range(len(columns)), columns] = scale[columns]
         sides.append(table)
     return np.concatenate([sides[0], sides[1].sum(axis=0, keepdims=True)]), sides[1]
-
-
-def _reduced(op: str, value: str, at: Workspace) -> str:
-    if at.opset < 18:
-        return at.emit(op, [value], axes=[-1], keepdims=1)
-    return at.emit(op, [value, at.weight(np.array([-1], np.int64))], keepdims=1)
 
 
 def _affine(value: str, weight: str, row: str, at: Workspace) -> str:

@@ -55,7 +55,7 @@ class LinearSplit(Rule[Form]):
 
 def _has_known_width(value: str, at: Workspace) -> bool:
     shape = at.fact(value).shape
-    return bool(shape) and isinstance((shape or ())[-1], int)
+    return bool(shape and isinstance(shape[-1], int))
 
 
 Group = list[tuple[str, Pieces]]

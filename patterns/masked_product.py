@@ -20,6 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._entries import for_all_heads
 from mari_onnx.patterns._finite import infinite_by_masks_alone
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import Parts, joined, mixed_parts
@@ -105,7 +106,7 @@ def _needed(mixing: str, operand: int, parts: Parts, at: Workspace) -> list[Both
     zeros = Knowledge(at).zeros(mixing)
     if not isinstance(size, int) or not zeros.any():
         return None
-    zeros = np.asarray(zeros.all(axis=tuple(range(zeros.ndim - 2))))
+    zeros = for_all_heads(zeros)
     zeros = np.broadcast_to(zeros if operand == 1 else zeros.T, (size, parts.total))
     once = np.repeat([at.is_once(v) for v in parts.values], parts.sizes)
     needed = [(bool(not row[once].all()), bool(not row[~once].all())) for row in zeros]

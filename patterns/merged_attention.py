@@ -26,12 +26,14 @@ import onnx
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
 from mari_onnx.ir.orders import axis_of
+from mari_onnx.patterns._entries import for_all_heads
 from mari_onnx.patterns._finite import infinite_by_masks_alone
 from mari_onnx.patterns._floats import FLOATS
 from mari_onnx.patterns._knowledge import Knowledge
 from mari_onnx.patterns._parts import joined, one_row
 from mari_onnx.patterns._pieces import DIFFERENT, Pieces, PiecesOnce
 from mari_onnx.patterns._segments import Segment, segments_along
+from mari_onnx.patterns._sums import reduced_along
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -47,13 +49,11 @@ class Attention:
         scores: What goes into the Softmax.
         rows: Queries.
         columns: Keys and values.
-        cut_off: Whether a mask leaves the user's queries nothing of the items' keys and values.
     """
 
     scores: str
     rows: tuple[Segment, ...]
     columns: tuple[Segment, ...]
-    cut_off: bool
 
 
 class MergedAttention(Rule[Attention]):
@@ -79,11 +79,12 @@ class MergedAttention(Rule[Attention]):
         if columns is None:
             return None
         rows = segments_along(scores, len(shape) - 2, at) or (Segment(0, shape[-2], True),)
-        return Attention(scores, rows, columns, _is_cut_off(weights, rows, columns, at))
+        return Attention(scores, rows, columns)
 
     def rewrite(self, node: Node, found: Attention, at: Workspace) -> Sequence[str]:
         weights, values = node.inputs
-        once = PiecesOnce(at, Knowledge(at))
+        knowledge = Knowledge(at)
+        once, cut_off = PiecesOnce(at, knowledge), _is_cut_off(weights, found, knowledge, at)
         rank, tokens = at.fact(weights).rank or 0, (at.fact(values).rank or 0) - 2
         queries = (rank - 2, _runs(found.rows, True))
 
@@ -92,10 +93,10 @@ class MergedAttention(Rule[Attention]):
             runs = _runs(found.columns, is_once)
             return _block(pieces, scores, [queries, (rank - 1, runs)], at), _block(pieces, values, [(tokens, runs)], at)
 
-        users = side(once, weights if found.cut_off else found.scores, True)
+        users = side(once, weights if cut_off else found.scores, True)
         if not all(map(at.is_once, users)):
             raise RuleError(DIFFERENT)
-        if found.cut_off:
+        if cut_off:
             made = [at.emit("MatMul", users)]
         else:
             made = [_merged(users, side(once.others(), found.scores, False), at)]
@@ -110,14 +111,14 @@ def _runs(segments: Sequence[Segment], is_once: bool) -> Runs:
     return [segment.run for segment in segments if segment.once == is_once]
 
 
-def _is_cut_off(weights: str, rows: Sequence[Segment], columns: Sequence[Segment], at: Workspace) -> bool:
-    """Whether the weights of what the items add are 0 in all rows of the user."""
-    zeros = Knowledge(at).zeros(weights)
+def _is_cut_off(weights: str, found: Attention, knowledge: Knowledge, at: Workspace) -> bool:
+    """Whether a mask leaves the user's queries nothing of the items' keys and values."""
+    zeros = knowledge.zeros(weights)
     if not zeros.any():
         return False
-    shape = tuple(sum(segment.size for segment in axis) for axis in (rows, columns))
-    known = np.broadcast_to(zeros.all(axis=tuple(range(zeros.ndim - 2))), shape)
-    by_row, by_column = (np.repeat([s.once for s in axis], [s.size for s in axis]) for axis in (rows, columns))
+    axes = (found.rows, found.columns)
+    by_row, by_column = (np.repeat([s.once for s in axis], [s.size for s in axis]) for axis in axes)
+    known = np.broadcast_to(for_all_heads(zeros), (len(by_row), len(by_column)))
     return bool(known[np.ix_(by_row, ~by_column)].all()) and infinite_by_masks_alone(weights, at)
 
 
@@ -171,8 +172,4 @@ def _lowest(dtype: int) -> np.ndarray:
 def _along_last(op: str, value: str, at: Workspace) -> str:
     """A reduction along the last axis, which stays; of one entry nothing needs to be done."""
     shape = at.fact(value).shape or ()
-    if shape[-1] == 1:
-        return value
-    if at.opset < (13 if op == "ReduceSum" else 18):
-        return at.emit(op, [value], axes=[-1], keepdims=1)
-    return at.emit(op, [value, at.weight(np.array([-1], np.int64), "mari/axes")], keepdims=1)
+    return value if shape[-1] == 1 else reduced_along(op, value, -1, at)

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mari_onnx.ir import Node
 from mari_onnx.patterns._floats import PRECISE
+from mari_onnx.patterns._sums import reduced_along
 from mari_onnx.patterns._totals import DIVISIONS, divided_total
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
@@ -39,7 +38,4 @@ class SpelledMean(Rule[tuple[str, int]]):
         return found if any(r.kind == "Sub" and r.inputs == (found[0], node.output) for r in readers) else None
 
     def rewrite(self, node: Node, found: tuple[str, int], at: Workspace) -> Sequence[str]:
-        value, axis = found
-        if at.opset < 18:
-            return [at.emit("ReduceMean", [value], axes=[axis], keepdims=1)]
-        return [at.emit("ReduceMean", [value, at.weight(np.array([axis], np.int64))], keepdims=1)]
+        return [reduced_along("ReduceMean", *found, at)]

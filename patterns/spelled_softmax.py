@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import alike
-from mari_onnx.patterns.views import VIEWS
+from mari_onnx.patterns._totals import reduced
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -58,14 +58,5 @@ class SpelledSoftmax(Rule[Written]):
 
 def _reduced(result: str, op: str, value: str, at: Workspace) -> int | None:
     """The axis along which a value was reduced, where the result has one entry in its place."""
-    node, shape = at.graph.producer(result), at.fact(value).shape
-    while node is not None and node.kind in VIEWS:
-        node = at.graph.producer(node.inputs[0])
-    if node is None or node.kind != op or node.inputs[0] != value or not shape:
-        return None
-    axes = at.axes(node)
-    if axes is None or len(axes) != 1:
-        return None
-    axis = int(axes[0]) % len(shape)
-    kept = (*shape[:axis], 1, *shape[axis + 1 :])
-    return axis if alike(at.fact(result).shape, kept) else None
+    found = reduced(result, op, at)
+    return found[1] if found is not None and found[0] == value else None
