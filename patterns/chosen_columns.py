@@ -11,8 +11,11 @@ computed once, and the others apart from them. ``split-product`` does it where t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 
 import numpy as np
 
@@ -79,7 +82,7 @@ class ChosenColumns(Rule[Columns]):
         joined_already = sum(s for v, _, s in parts if at.is_once(v)) if parts and parts.axis == axis else 0
         if once.all() or once.sum() <= joined_already:
             return None
-        halves = [tuple(_blocks(value, axis, tuple(np.flatnonzero(m).tolist()), at)) for m in (once, ~once)]
+        halves = [_blocks(value, axis, np.flatnonzero(m).tolist(), at) for m in (once, ~once)]
         if sum(map(len, halves)) > MAX_BLOCKS:
             return Refusal("the columns that need no item are scattered")
         return Columns(axis, *halves)
@@ -126,13 +129,13 @@ def _together(blocks: Sequence[Block], axis: int, node: Node, chosen: Chosen, at
     return joined(made, axis, at)
 
 
-def _blocks(value: str, axis: int, columns: tuple[int, ...], at: Workspace) -> Iterator[Block]:
-    """Blocks that make up some columns, found behind Concats and behind Reshapes that merge axes."""
-    yield from _blocks_of(value, axis, [(c, c) for c in columns], at)
+def _blocks(value: str, axis: int, columns: Sequence[int], at: Workspace) -> tuple[Block, ...]:
+    """Blocks that make up some columns, found behind Concats and Reshapes that merge axes; not all of too many."""
+    return tuple(islice(_blocks_of(value, axis, [(c, c) for c in columns], at), MAX_BLOCKS + 1))
 
 
 Pairs = Sequence[tuple[int, int]]
-"""Entries of a value along an axis, each with the column that it is."""
+"""Entries of a value along an axis, in order, each with the column that it is."""
 
 
 def _blocks_of(value: str, axis: int, pairs: Pairs, at: Workspace) -> Iterator[Block]:
@@ -141,7 +144,8 @@ def _blocks_of(value: str, axis: int, pairs: Pairs, at: Workspace) -> Iterator[B
     node, parts = at.graph.producer(value), parts_of(value, at)
     if parts is not None and parts.axis == axis:
         for part, start, size in parts:
-            inside = [(entry - start, column) for entry, column in pairs if start <= entry < start + size]
+            first, last = (bisect_left(pairs, end, key=itemgetter(0)) for end in (start, start + size))
+            inside = [(entry - start, column) for entry, column in pairs[first:last]]
             yield from _blocks_of(part, axis, inside, at)
         return
     if node is not None and not node.domain and node.op in VIEWS and not at.is_once(value):
