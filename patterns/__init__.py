@@ -66,6 +66,7 @@ from mari_onnx.patterns.late_values import LateValues
 from mari_onnx.patterns.late_view import LateView
 from mari_onnx.patterns.linear_model import LinearModel
 from mari_onnx.patterns.linear_split import LinearSplit
+from mari_onnx.patterns.listed_product import ListedProduct
 from mari_onnx.patterns.lone_window import LoneWindow
 from mari_onnx.patterns.lookup_layout import LookupLayout
 from mari_onnx.patterns.made_matrix import MadeMatrix
@@ -162,6 +163,7 @@ RULES: tuple[Rule[Any], ...] = (
     EinsumPairs(),
     FoldIntoWeight(),
     LinearSplit(),
+    ListedProduct(),
     ChainedProducts(),
     RowScale(),
     ColumnScale(),

@@ -58,7 +58,7 @@ class Form:
 @kept
 def linear_form(value: str, at: Workspace) -> Form | None:
     """The operand of a product as a linear form, with no more wide terms than it has parts."""
-    value = _unmerged(value, at)
+    value = unmerged(value, at)
     shape = at.fact(value).shape
     if not shape or len(shape) < 2 or not isinstance(shape[-1], int) or at.is_once(value):
         return None
@@ -108,7 +108,7 @@ def _gathered(value: str, start: int, at: Workspace) -> list[_Part]:
     return found
 
 
-def _unmerged(value: str, at: Workspace) -> str:
+def unmerged(value: str, at: Workspace) -> str:
     """What a Reshape merged the leading axes of."""
     node = at.graph.producer(value)
     before = at.fact(node.inputs[0]).shape if node is not None and node.op in ("Reshape", "Flatten") else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
 from mari_onnx.patterns._axes import Label, Row
 from mari_onnx.patterns._labels import labels_of
+from mari_onnx.patterns._listed import listed_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -75,6 +76,8 @@ def _holds(node: Node, places: dict[Place, Order], at: Workspace) -> bool:
 
 def _implied(node: Node, places: dict[Place, Order], at: Workspace) -> list[tuple[Place, Order]] | None:
     """The orders that a node asks of the values around it, ``None`` where it depends on the order."""
+    if is_list_in(node, places, at):
+        return []
     if node.op in VIEWS and not node.domain:
         return _through_view(node, places, at)
     labels = labels_of(node, at)
@@ -100,6 +103,17 @@ def _implied(node: Node, places: dict[Place, Order], at: Workspace) -> list[tupl
         return implied
     along = _along_join(node, joined, places, at)
     return None if along is None else implied + along
+
+
+def is_list_in(node: Node, places: Mapping[Place, Order], at: Workspace) -> bool:
+    """Whether a node does nothing but list entries, and these alone are to be in another order."""
+    listed = listed_of(node, at)
+    if listed is None:
+        return False
+    rank = at.fact(node.output).rank or 0
+    ordered = [axis for axis in range(rank) if (node.output, axis) in places]
+    inside = [(value, axis) for value in node.inputs for axis in range(rank) if (value, axis) in places]
+    return ordered == [listed.axis] and not inside
 
 
 def axis_joined(node: Node, at: Workspace) -> int | None:

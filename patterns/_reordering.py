@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from mari_onnx.errors import RuleError
 from mari_onnx.ir import Node
-from mari_onnx.patterns._orders import Orders, arrangement, axis_joined, reordered, wanted_by
+from mari_onnx.patterns._listed import listed_of
+from mari_onnx.patterns._orders import Orders, arrangement, axis_joined, is_list_in, reordered, wanted_by
 from mari_onnx.patterns._parts import joined
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
@@ -40,6 +41,9 @@ def in_new_order(node: Node, orders: Orders, rule: str, build: Build, at: Worksp
 
 def in_order(node: Node, orders: Orders, made: dict[str, str], at: Workspace) -> list[str]:
     """The node on operands in their new order."""
+    listed = listed_of(node, at)
+    if listed is not None and is_list_in(node, orders.places, at):
+        return [listed.entries(orders.places[node.output, listed.axis], at)]
     if node.op in VIEWS:
         shape = at.fact(node.output).shape
         assert shape is not None

@@ -10,12 +10,13 @@ depends on the order of the pairs but weights, which are put in the new order, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mari_onnx.ir import Node
+from mari_onnx.patterns._listed import LISTS, Listed, listed_of
 from mari_onnx.patterns._orders import Orders, orders_from
 from mari_onnx.patterns._parts import joined, mixed_parts, taken
 from mari_onnx.patterns._reordering import in_new_order, in_order
@@ -29,12 +30,12 @@ class Pairs:
 
     Attributes:
         orders: The new order, and whom it touches.
-        gathers: The lookups that list them.
+        lists: What lists their left ones, and their right ones.
         count: How many of them are the user's alone, which come first.
     """
 
     orders: Orders
-    gathers: tuple[Node, ...]
+    lists: Mapping[Node, Listed]
     count: int
 
 
@@ -45,72 +46,51 @@ class UserPairs(Rule[Pairs]):
     algebra = "x[k] = [u[k_u], x[k_i]]"
     rival = True
     exactness = Exactness.REASSOCIATING
-    ops = frozenset({"Gather"})
+    ops = frozenset(LISTS)
 
     def match(self, node: Node, at: Workspace) -> Pairs | Refusal | None:
-        if not _is_list(node, at) or mixed_parts(node.inputs[0], at) is None:
+        listed = listed_of(node, at)
+        if listed is None or mixed_parts(listed.source, at) is None:
             return None
-        axis, pairs = _axis(node, at), tuple(range(len(_numbers(node, at))))
-        linked = orders_from(node.output, axis, pairs, at)
+        pairs = tuple(range(len(listed.numbers)))
+        linked = orders_from(node.output, listed.axis, pairs, at)
         if linked is None:
             return Refusal("the order of its pairs matters to something that reads them")
-        lists = [n for n in linked.nodes if _is_list(n, at)]
-        gathers = tuple(n for n in lists if linked.places.get((n.output, _axis(n, at))) == pairs)
-        once = np.array([_are_once(n, at) for n in gathers]).all(axis=0)
+        lists = {n: each for n in linked.nodes if (each := listed_of(n, at)) is not None}
+        lists = {n: each for n, each in lists.items() if linked.places.get((n.output, each.axis)) == pairs}
+        once = np.array([_are_once(each, at) for each in lists.values()]).all(axis=0)
         if not once.any() or once.all():
             return None
         order = tuple(np.argsort(~once, kind="stable").tolist())
-        orders = orders_from(node.output, axis, order, at)
-        return None if orders is None else Pairs(orders, gathers, int(once.sum()))
+        orders = orders_from(node.output, listed.axis, order, at)
+        return None if orders is None else Pairs(orders, lists, int(once.sum()))
 
     def rewrite(self, node: Node, found: Pairs, at: Workspace) -> Sequence[str]:
         def build(each: Node, orders: Orders, made: dict[str, str], at: Workspace) -> list[str]:
-            return [_apart(each, found, at)] if each in found.gathers else in_order(each, orders, made, at)
+            listed = found.lists.get(each)
+            if listed is None:
+                return in_order(each, orders, made, at)
+            return [_apart(listed, orders.places[each.output, listed.axis], found.count, at)]
 
         return in_new_order(node, found.orders, self.name, build, at)
 
 
-def _is_list(node: Node, at: Workspace) -> bool:
-    """Whether a node takes entries of a computed value by constant numbers."""
-    if node.op != "Gather" or node.domain or not at.is_weight(node.inputs[1]) or at.is_weight(node.inputs[0]):
-        return False
-    return at.fact(node.inputs[1]).rank == 1 and at.fact(node.inputs[0]).rank is not None
-
-
-def _axis(node: Node, at: Workspace) -> int:
-    """The axis that entries are taken from."""
-    return int(node.attrs.get("axis", 0)) % (at.fact(node.inputs[0]).rank or 1)
-
-
-def _numbers(node: Node, at: Workspace) -> np.ndarray:
-    found = at.constant(node.inputs[1])
-    assert found is not None
-    return found
-
-
-def _are_once(node: Node, at: Workspace) -> np.ndarray:
-    """Which of the entries that a lookup takes are computed once."""
-    numbers, parts = _numbers(node, at), mixed_parts(node.inputs[0], at)
-    if parts is None or parts.axis != _axis(node, at):
-        return np.full(len(numbers), at.is_once(node.inputs[0]))
+def _are_once(listed: Listed, at: Workspace) -> np.ndarray:
+    """Which entries of a list are computed once."""
+    parts = mixed_parts(listed.source, at)
+    if parts is None or parts.axis != listed.axis:
+        return np.full(len(listed.numbers), at.is_once(listed.source))
     sides = np.repeat([at.is_once(v) for v in parts.values], parts.sizes)
-    return np.take(sides, numbers % parts.total)
+    return np.take(sides, listed.numbers)
 
 
-def _apart(node: Node, found: Pairs, at: Workspace) -> str:
-    """What a lookup takes, in two pieces."""
-    data, parts = node.inputs[0], mixed_parts(node.inputs[0], at)
-    axis = _axis(node, at)
-    numbers = _numbers(node, at)[list(found.orders.places[node.output, axis])]
-    first, rest = numbers[: found.count], numbers[found.count :]
-    if parts is None or parts.axis != axis:
-        pieces = [at.emit("Gather", [data, at.weight(piece)], axis=axis) for piece in (first, rest)]
-        return joined(pieces, axis, at)
-    wanted = sorted({int(n) for n in first % parts.total})
-    user = joined([taken(parts, n, 1, at) for n in wanted], axis, at)
-    places = np.searchsorted(wanted, first % parts.total).astype(np.int64)
-    pieces = [
-        at.emit("Gather", [user, at.weight(places)], axis=axis),
-        at.emit("Gather", [data, at.weight(rest)], axis=axis),
-    ]
-    return joined(pieces, axis, at)
+def _apart(listed: Listed, places: Sequence[int], count: int, at: Workspace) -> str:
+    """A list in a new order, in two pieces, of which the first one has so many entries."""
+    parts = mixed_parts(listed.source, at)
+    if parts is None or parts.axis != listed.axis:
+        return joined([listed.entries(piece, at) for piece in (places[:count], places[count:])], listed.axis, at)
+    first = [listed.numbers[place] for place in places[:count]]
+    wanted = sorted(set(first))
+    user = joined([taken(parts, number, 1, at) for number in wanted], listed.axis, at)
+    own = Listed(user, listed.axis, tuple(np.searchsorted(wanted, first).tolist()))
+    return joined([own.all_entries(at), listed.entries(places[count:], at)], listed.axis, at)
