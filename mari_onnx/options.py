@@ -33,7 +33,8 @@ class Options:
         prices: What operators take on the machine that will run the result; those of the package by default.
         tune: Numbers of candidates at which to time alternatives and take the fastest; empty to trust estimates.
         verify: Whether to compare the result with the original.
-        batches: Numbers of candidates to compare at.
+        batches: Numbers of candidates to compare at; ``None`` for 1, 2, 7 and 64, but those at which the original would
+            run very long.
         seeds: How many random inputs to compare at each.
         samples: Inputs of the original model to compare on instead of random ones.
         rtol: Tolerance relative to the magnitude of a column of scores.
@@ -51,7 +52,7 @@ class Options:
     prices: CostModel = field(default_factory=CostModel)
     tune: Sequence[int] = ()
     verify: bool = True
-    batches: Sequence[int] = (1, 2, 7, 64)
+    batches: Sequence[int] | None = None
     seeds: int = 2
     samples: Mapping[str, Any] | None = None
     rtol: float = 1e-4
@@ -63,7 +64,7 @@ class Options:
         check_names("disable", self.disable)
         check_number("candidates", self.candidates)
         check_numbers("tune", self.tune)
-        check_numbers("batches", self.batches)
+        check_numbers("batches", () if self.batches is None else self.batches)
         check_number("seeds", self.seeds)
         check_samples(self.samples)
         check_tolerance("rtol", self.rtol)

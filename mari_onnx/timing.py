@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +12,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from mari_onnx.affordable import affordable, spoken
 from mari_onnx.errors import MariError, ModelError
 from mari_onnx.runtime import session
 from mari_onnx.verification import match_signatures, open_source, original_inputs, plan_feeds, stated_axes
 from mari_onnx.verification.draws import Caution
+from mari_onnx.verification.feeds import FeedPlan
 from mari_onnx.verification.sessions import runtime_message
 from mari_onnx.verification.source import ModelLike
 
 FEWEST_RUNS = 3
 MOST_RUNS = 300
 SEED = 0
+LONGEST_RUN = 5.0
+"""Seconds that a run of the original may take; it is timed with fewer candidates else."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Timing:
         after: Milliseconds of the result.
         runs: How often each was run.
         threads: Number of threads.
+        asked: The number of candidates that was asked for, with which a run would have taken too long if it is not the
+            one above.
     """
 
     candidates: int
@@ -40,11 +47,20 @@ class Timing:
     after: float
     runs: int
     threads: int
+    asked: int
 
     @property
     def speedup(self) -> float:
         """How many times faster the result is."""
         return self.before / self.after if self.after else float("inf")
+
+    @property
+    def note(self) -> str:
+        """Why it was not timed with as many candidates as were asked for, if so."""
+        if self.candidates == self.asked:
+            return ""
+        seconds = spoken(self.before / 1e3 * self.asked / self.candidates)
+        return f"timed with {self.candidates} candidates, as one request of {self.asked} takes about {seconds} before"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -60,15 +76,15 @@ def measure(
         original: The original, or its path.
         optimized: The result, or its path.
         users: Specifications of the user-side inputs.
-        candidates: Rows to feed; a model with a fixed batch gets that one.
+        candidates: Rows to feed; a model with a fixed batch gets that one, one that would run too long fewer.
         seconds: Stop after so long, once each has run a few times.
 
     Raises:
         MariError: They cannot be run on random inputs of that size.
     """
-    rows, times = measure_all(original, [optimized], users, candidates, seconds)
-    before, after = (statistics.median(t) for t in times)
-    return Timing(rows, before, after, len(times[0]), 1)
+    runs = _measured(original, [optimized], users, candidates, seconds, None, LONGEST_RUN)
+    before, after = (statistics.median(t) for t in runs.times)
+    return Timing(runs.rows, before, after, len(runs.times[0]), 1, runs.asked)
 
 
 def measure_all(
@@ -95,15 +111,43 @@ def measure_all(
     Raises:
         MariError: They cannot be run on random inputs of that size.
     """
+    runs = _measured(original, results, users, candidates, seconds, folder, math.inf)
+    return runs.rows, runs.times
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The number of rows, how many were asked for, and the milliseconds of each run of each model."""
+
+    rows: int
+    asked: int
+    times: list[list[float]]
+
+
+def _measured(
+    original: ModelLike,
+    results: Sequence[ModelLike],
+    users: Sequence[str],
+    candidates: int,
+    seconds: float,
+    folder: Path | None,
+    longest: float,
+) -> _Runs:
+    """Times a model and results of it, with fewer candidates where a run of the model takes longer than that."""
     source, other = open_source(original, "original model"), open_source(results[0], "optimized model", folder)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, list(users))
     plan = plan_feeds(source, inputs, signature.user_inputs)
-    rows = inputs.fixed_batch or candidates
+    asked = inputs.fixed_batch or candidates
     before, *after = (session(_for_session(m), threads=1, folder=folder) for m in (original, *results))
     failure = ""
     for one_row, caution in product((signature.given_once, not signature.given_once), Caution):
-        feeds = replace(plan, one_user_row=one_row).draw(rows, SEED, caution)
+        drawn = replace(plan, one_user_row=one_row)
+        rows = asked
+        drawn.check(asked)
+        if inputs.fixed_batch is None and longest < math.inf:
+            rows = affordable(partial(_run, before, drawn, caution), asked, longest)
+        feeds = drawn.draw(rows, SEED, caution)
         full, single = dict(feeds.full), signature.feeds(feeds.full, feeds.single)
         try:
             before.run(None, full)
@@ -113,14 +157,19 @@ def measure_all(
             failure = failure or runtime_message(error)
             continue
         calls = [partial(before.run, None, full), *(partial(one.run, None, single) for one in after)]
-        return rows, [[t * 1e3 for t in times] for times in _in_turn(calls, seconds)]
-    raise ModelError(f"the time could not be measured at {rows} candidates: {failure}")
+        return _Runs(rows, asked, [[t * 1e3 for t in times] for times in _in_turn(calls, seconds)])
+    raise ModelError(f"the time could not be measured at {asked} candidates: {failure}")
+
+
+def _run(model: Any, plan: FeedPlan, caution: Caution, rows: int) -> None:
+    model.run(None, dict(plan.draw(rows, SEED, caution).full))
 
 
 def try_to_measure(*args: Any, **options: Any) -> tuple[Timing | None, str]:
-    """:func:`measure`, or why not: a measurement is no reason to fail."""
+    """:func:`measure`, and what is to be said of it, or why not: a measurement is no reason to fail."""
     try:
-        return measure(*args, **options), ""
+        timing = measure(*args, **options)
+        return timing, timing.note
     except MariError as error:
         return None, str(error)
     except Exception as error:  # a type that the runtime takes from nobody, no memory for so many rows, ...

@@ -263,9 +263,8 @@ def _comparison(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--batch",
         type=_list(_at_least_1),
-        default=(1, 2, 7, 64),
         metavar="N[,N]",
-        help="numbers of candidates to compare at (default: 1,2,7,64)",
+        help="numbers of candidates to compare at (default: 1,2,7,64 as far as that takes no minutes)",
     )
     group.add_argument("--seeds", type=_at_least_1, default=2, metavar="N", help="random inputs for each (default: 2)")
     group.add_argument("--samples", metavar="FILE.npz", help="inputs of the original, by name, instead of random ones")

@@ -43,6 +43,7 @@ class State:
         reference_tried: whether that was tried.
         noise: the original's own error by output, once it was measured.
         axes: the axis of the candidates in each output.
+        pace: seconds for each candidate in the last run of the original.
     """
 
     reports: dict[str, OutputReport]
@@ -59,6 +60,7 @@ class State:
     reference_tried: bool = False
     noise: Mapping[str, float] | None = None
     axes: Mapping[str, int] = field(default_factory=dict)
+    pace: float = 0.0
 
     def note(self, sentence: str) -> None:
         """Adds a sentence for the reader, once; an empty one says nothing."""

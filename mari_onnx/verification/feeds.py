@@ -113,13 +113,9 @@ class FeedPlan:
             The feeds.
 
         Raises:
-            UsageError: the model has a fixed batch of another size, or the inputs take more than `LARGEST` bytes.
+            UsageError: as :meth:`check` does.
         """
-        fixed = self.inputs.fixed_batch
-        if batch < 1 or (fixed is not None and batch != fixed):
-            raise UsageError(f"batch {batch} cannot be fed" + (f": the model has batch {fixed}" if fixed else ""))
-        if sum(self._bytes(info, batch) for info in self.inputs.infos) > LARGEST:
-            raise UsageError(f"{batch} candidates cannot be fed: their inputs take more than 1 GiB; say fewer")
+        self.check(batch)
         full = {info.name: self._array(info, batch, seed, caution) for info in self.inputs.infos}
         single: dict[str, Array] = {}
         for user in self.user_inputs:
@@ -134,6 +130,18 @@ class FeedPlan:
                 place = (slice(None),) * user.axis + (columns,)
                 full[user.name][place] = self._tiled(row, info, batch)[place]
         return Feeds(batch, seed, full, single, self.lengths, self.open_size, self.zeros)
+
+    def check(self, batch: int) -> None:
+        """Whether so many candidates can be fed.
+
+        Raises:
+            UsageError: the model has a fixed batch of another size, or the inputs take more than `LARGEST` bytes.
+        """
+        fixed = self.inputs.fixed_batch
+        if batch < 1 or (fixed is not None and batch != fixed):
+            raise UsageError(f"batch {batch} cannot be fed" + (f": the model has batch {fixed}" if fixed else ""))
+        if sum(self._bytes(info, batch) for info in self.inputs.infos) > LARGEST:
+            raise UsageError(f"{batch} candidates cannot be fed: their inputs take more than 1 GiB; say fewer")
 
     @staticmethod
     def _tiled(row: Array, info: InputInfo, batch: int) -> Array:

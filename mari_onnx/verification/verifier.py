@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mari_onnx.affordable import spoken
 from mari_onnx.checks import check_number, check_numbers, check_samples, check_tolerance
 from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.burnt import WrittenRows
@@ -29,6 +32,9 @@ ALIKE = (
     " if it does run, give samples"
 )
 OTHER_OPEN_SIZES = (1, 16)  # tried when the original rejects everything at the first size
+BATCHES = (1, 2, 7, 64)
+LONGEST_RUN = 30.0
+"""Seconds; of the batches above, those at which a run of the original would take longer are left out."""
 FURTHER_BATCH = 7  # the most candidates of runs beside those asked for
 ZEROS_BATCH = 64  # and of the one with zeros, which need rows to be among
 Progress = Callable[[str], None]
@@ -43,7 +49,7 @@ def verify(
     optimized: ModelLike,
     *,
     user_inputs: Sequence[str] | None = None,
-    batches: Sequence[int] = (1, 2, 7, 64),
+    batches: Sequence[int] | None = None,
     seeds: int = 2,
     samples: Mapping[str, Array] | None = None,
     rtol: float = 1e-4,
@@ -57,7 +63,8 @@ def verify(
         original: the model as exported, or its path (needed for external data).
         optimized: the rewritten model, or its path.
         user_inputs: specs such as ``user_id`` or ``X[:, 0:12,20]``; None reads them from the optimized model.
-        batches: numbers of candidates; a model with a fixed batch is run at that one only.
+        batches: numbers of candidates; a model with a fixed batch is run at that one only. None for 1, 2, 7 and 64, as
+            far as runs of the original take no longer than `LONGEST_RUN`.
         seeds: number of draws per batch.
         samples: the caller's own inputs by name, rows along the candidate axis; the rest is drawn.
         rtol: tolerance relative to the magnitude of a column of scores.
@@ -73,11 +80,12 @@ def verify(
         UsageError: a user input, batch or sample does not fit the original, or that is the second model.
     """
     check_number("seeds", seeds)
-    check_numbers("batches", batches)
+    wanted, longest = (BATCHES, LONGEST_RUN) if batches is None else (batches, math.inf)
+    check_numbers("batches", wanted)
     check_samples(samples)
     check_tolerance("rtol", rtol)
     check_tolerance("atol", atol)
-    if not len(batches):
+    if not len(wanted):
         raise UsageError("verification needs at least one batch")
     source, other = open_source(original, "original model"), open_source(optimized, "optimized model", folder)
     check_order(source, other)
@@ -98,11 +106,16 @@ def verify(
     for name in plan.uneven_samples():
         state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
     state.axes = candidate_axes(lambda batch: _run_original(pair, state, batch, 0)[1], inputs.fixed_batch)
-    for batch in _usable_batches(inputs, batches, state):
-        _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
+    for batch in _usable_batches(inputs, wanted, state):
+        if state.runs and state.pace * batch > longest:
+            state.note(
+                f"batch {batch} was left out, where one run of the original takes about {spoken(state.pace * batch)}"
+            )
+        else:
+            _run_batch(pair, state, batch, seeds, progress or (lambda _: None))
     if not state.runs:
         raise ModelError(f"original model: {_why_not(pair, state)} ({state.failure})")
-    refused = ", ".join(str(b) for b in batches if b not in state.batches)
+    refused = ", ".join(str(b) for b in wanted if b not in state.batches and state.pace * b <= longest)
     # A number that stood in the way of one draw may have been chance: another draw ran with all that were asked for.
     advice = state.written.advice(f"not with {refused}") if refused else ""
     state.note(advice and f"original model: {advice}")
@@ -181,6 +194,7 @@ def _run_original(pair: Pair, state: State, batch: int, seed: int) -> tuple[Feed
     fallback: tuple[Feeds, dict[str, Array]] | None = None
     for plan, caution in _attempts(pair, state, batch):
         feeds = plan.draw(batch, seed, caution)
+        start = time.perf_counter()
         try:
             expected = pair.original.run(feeds.full)
         except RunError as error:
@@ -188,6 +202,7 @@ def _run_original(pair: Pair, state: State, batch: int, seed: int) -> tuple[Feed
             if plan is state.plan:
                 state.refusals.append(str(error))
             continue
+        state.pace = (time.perf_counter() - start) / batch
         if all_nan(expected) and caution < Caution.POSITIVE:
             fallback = fallback or (feeds, expected)
             continue

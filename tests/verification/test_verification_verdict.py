@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mari_onnx import optimize
 from mari_onnx.errors import ModelError, UsageError, VerificationError
-from mari_onnx.verification import Tolerance, ranking_kept, require, verify
+from mari_onnx.verification import Tolerance, ranking_kept, require, verifier, verify
 from mari_onnx.verification.nudged import run_nudged
 from mari_onnx.verification.sessions import runtime_message
 from mari_onnx.verification.source import open_source
@@ -52,6 +52,21 @@ def test_a_right_result_passes(original, optimized):
     assert lines[0] == "batch 1, seed 0"
     assert len(lines) == 8
     require(report)
+
+
+def test_batches_at_which_the_original_would_run_very_long_are_left_out(original, optimized, monkeypatch):
+    monkeypatch.setattr(verifier, "LONGEST_RUN", 0.0)
+    report = verify(original, optimized)
+    assert report.passed
+    assert report.batches == (1,)
+    assert [note.split(", where")[0] for note in report.notes] == [f"batch {b} was left out" for b in (2, 7, 64)]
+
+
+def test_batches_that_were_asked_for_are_not_left_out(original, optimized, monkeypatch):
+    monkeypatch.setattr(verifier, "LONGEST_RUN", 0.0)
+    report = verify(original, optimized, batches=[1, 5])
+    assert report.batches == (1, 5)
+    assert report.notes == ()
 
 
 def test_the_original_passes_against_itself(original):
