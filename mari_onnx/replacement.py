@@ -80,6 +80,11 @@ class Replacement:
         """All nodes, with a last one that makes what the node made."""
         return [*self._nodes, Node(op, tuple(inputs), self._node.outputs, attrs, name=self._node.name)]
 
+    def ended_as(self, values: Sequence[str]) -> list[Node]:
+        """All nodes, with each output of the node as another name of a value."""
+        named = zip(values, self._node.outputs, strict=True)
+        return [*self._nodes, *(Node("Identity", (value,), (output,)) for value, output in named if output)]
+
     def ended_reading(self, inputs: Sequence[str]) -> list[Node]:
         """All nodes, with the node itself behind them, which reads other values."""
         return [*self._nodes, self._node.reading(inputs)]

@@ -15,6 +15,7 @@ from mari_onnx.known import fix_sizes
 from mari_onnx.lookups import lookups_in_place, plain_lookups
 from mari_onnx.masked_writes import plain_masked_writes
 from mari_onnx.normalise import normalise
+from mari_onnx.own_pieces import plain_pieces
 from mari_onnx.ranges import plain_ranges
 from mari_onnx.repeated_constants import plain_constants
 from mari_onnx.row_writes import plain_row_writes
@@ -41,6 +42,7 @@ STEPS = (
     plain_row_writes,
     plain_masked_writes,
     plain_einsums,
+    plain_pieces,
 )
 """Each returns the graph itself where it finds nothing to do."""
 
