@@ -15,6 +15,7 @@ from mari_onnx.errors import ModelError, UsageError
 from mari_onnx.verification.burnt import WrittenRows
 from mari_onnx.verification.compare import Tolerance, all_nan
 from mari_onnx.verification.comparing import Pair, State, compare_choices, compare_run, compare_sure
+from mari_onnx.verification.drawn import settled
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import OPEN_SIZE, SHORT_OPEN_SIZES, FeedPlan, Feeds, Lengths, plan_feeds
 from mari_onnx.verification.layouts import candidate_axes
@@ -91,10 +92,11 @@ def verify(
     check_order(source, other)
     inputs = original_inputs(source, stated_axes(other, source))
     signature = match_signatures(inputs, other, user_inputs)
+    fixed, other_fixed = settled(source), settled(other)
     pair = Pair(
-        _opened(source, ModelError, "; without verification (--no-verify) that is not needed"),
-        _opened(other, UnusableResultError),
-        source,
+        _opened(fixed.source, ModelError, "; without verification (--no-verify) that is not needed"),
+        _opened(other_fixed.source, UnusableResultError),
+        fixed.source,
         signature,
         Tolerance(rtol, atol),
         computed_types(source),
@@ -102,6 +104,7 @@ def verify(
     plan = plan_feeds(source, inputs, signature.user_inputs, samples)
     plan = replace(plan, one_user_row=signature.given_once)
     state = State({name: OutputReport(name) for name in pair.original.outputs}, plan, WrittenRows(source))
+    state.note(fixed.note)
     _check_signatures(pair, state, inputs)
     for name in plan.uneven_samples():
         state.note(f"the samples of {name} differ between rows, though it is the user's: each run took one of them")
