@@ -1,7 +1,7 @@
-"""Pieces of a Concat that are one side's alone, cut out of what they came from::
+"""Pieces of a Concat that are one side's alone, cut out of what is that side's in it::
 
     X = [u1, i1, u2]
-    X[:, 0:1], Cast(X)[:, 0:1]   become   u1, Cast(u1)
+    X[:, 0:1], Cast(X)[:, 2:3]   become   [u1, u2][:, 0:1], Cast([u1, u2])[:, 1:2]
 
 A model that takes all of its features as one matrix looks each of them up in a column of it. What it makes of a column
 of the user's is the same for all candidates, though the matrix is not; the hoist can only move it where it does not
@@ -10,9 +10,8 @@ read the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,12 +27,13 @@ OWN = frozenset({Side.USER, Side.ITEM})
 
 
 def plain_pieces(graph: Graph, analysis: Analysis) -> Graph:
-    """Cuts every such piece out of the parts it lies in.
+    """Cuts every such piece out of the parts of its side.
 
     Returns:
         The graph itself where there is none.
     """
-    return with_replacements(graph, lambda made, node: _plain(graph, analysis, made, node))
+    halves: dict[tuple[str, Side], str] = {}
+    return with_replacements(graph, lambda made, node: _plain(graph, analysis, halves, made, node))
 
 
 @dataclass(frozen=True)
@@ -46,31 +46,56 @@ class _Cut:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Neighbours in one part of a Concat."""
+class _Apart:
+    """A Concat of both sides.
 
-    part: str
-    start: int
-    size: int
+    Attributes:
+        axis: That of the Concat.
+        parts: What it joins, by side.
+        places: For each entry along the axis, its side and where it is among those of that side.
+    """
+
+    axis: int
+    parts: dict[Side, list[str]]
+    places: tuple[tuple[Side, int], ...]
+
+    def own(self, entries: Entries) -> tuple[Side, Entries] | None:
+        """The side of some entries, and where they are in it; ``None`` where they are not one side's alone."""
+        chosen = [self.places[k] for k in entries]
+        sides = {side for side, _ in chosen}
+        return (sides.pop(), tuple(k for _, k in chosen)) if len(sides) == 1 and sides <= OWN else None
 
 
-def _plain(graph: Graph, analysis: Analysis, made: Replacement, node: Node) -> list[Node]:
+def _plain(
+    graph: Graph, analysis: Analysis, halves: dict[tuple[str, Side], str], made: Replacement, node: Node
+) -> list[Node]:
+    """Cuts out of halves, which are made where the first piece of them is."""
     if node.kind not in CUTS:
         return []
     whole, casts = _behind_casts(graph, node.inputs[0])
     joined = graph.producer(whole)
-    shape = sizes(analysis, whole)
-    if joined is None or joined.kind != "Concat" or not shape or analysis.facts[whole].side is not Side.CROSS:
+    if joined is None or joined.kind != "Concat" or analysis.facts[whole].side is not Side.CROSS:
         return []
-    cut = CUTS[node.kind](node, shape, analysis)
-    if cut is None or cut.axis != int(joined.attrs["axis"]) % len(shape) or not all(cut.entries):
+    apart, shape = _taken_apart(joined, analysis), sizes(analysis, whole)
+    cut = CUTS[node.kind](node, shape, analysis) if apart is not None and shape else None
+    if apart is None or cut is None or cut.axis != apart.axis or not all(cut.entries):
         return []
-    found = [_runs(joined, cut, entries, analysis) for entries in cut.entries]
+    found = [apart.own(entries) for entries in cut.entries]
     if not any(found):
         return []
+
+    def half(side: Side) -> str:
+        names = [whole, *(cast.output for cast in reversed(casts))]
+        if (whole, side) not in halves:
+            halves[whole, side] = made.call("Concat", apart.parts[side], axis=apart.axis)
+        for cast, (before, after) in zip(reversed(casts), pairwise(names), strict=True):
+            if (after, side) not in halves:
+                halves[after, side] = made.call("Cast", [halves[before, side]], **cast.attrs)
+        return halves[names[-1], side]
+
     pieces = [
-        _cast(made, _taken(made, runs, cut), casts) if runs else _as_it_was(made, node.inputs[0], entries, cut)
-        for runs, entries in zip(found, cut.entries, strict=True)
+        _piece(made, node.inputs[0], entries, cut) if own is None else _piece(made, half(own[0]), own[1], cut)
+        for own, entries in zip(found, cut.entries, strict=True)
     ]
     return made.ended_as(pieces)
 
@@ -86,52 +111,33 @@ def _behind_casts(graph: Graph, value: str) -> tuple[str, list[Node]]:
     return value, casts
 
 
-def _runs(joined: Node, cut: _Cut, entries: Entries, analysis: Analysis) -> list[_Run]:
-    """The runs of neighbours that a piece consists of; none where it is not one side's alone."""
-    places: list[tuple[str, int]] = []
+def _taken_apart(joined: Node, analysis: Analysis) -> _Apart | None:
+    """What a Concat joins, where all sizes along its axis are known and none is the candidates'."""
+    parts: dict[Side, list[str]] = {}
+    counts: dict[Side, int] = {}
+    places: list[tuple[Side, int]] = []
+    axis = int(joined.attrs["axis"])
     for part in joined.inputs:
         shape, fact = sizes(analysis, part), analysis.facts[part]
-        size = shape[cut.axis] if shape else None
-        if not isinstance(size, int) or (fact.axis is not None and fact.axis.index == cut.axis):
-            return []
-        places += [(part, k) for k in range(size)]
-    chosen = [places[k] for k in entries]
-    sides = {analysis.facts[part].side for part, _ in chosen}
-    if len(sides) > 1 or not sides <= OWN:
-        return []
-    return list(_neighbours(chosen))
+        axis = axis % len(shape) if shape else axis
+        size = shape[axis] if shape else None
+        if not isinstance(size, int) or (fact.axis is not None and fact.axis.index == axis):
+            return None
+        start = counts.get(fact.side, 0)
+        counts[fact.side] = start + size
+        parts.setdefault(fact.side, []).append(part)
+        places += [(fact.side, start + k) for k in range(size)]
+    return _Apart(axis, parts, tuple(places))
 
 
-def _neighbours(chosen: Sequence[tuple[str, int]]) -> Iterator[_Run]:
-    """Entries as runs of those that follow each other in one part."""
-    numbered = enumerate(chosen)
-    for (part, _), group in groupby(numbered, key=lambda pair: (pair[1][0], pair[1][1] - pair[0])):
-        run = [place for _, (_, place) in group]
-        yield _Run(part, run[0], len(run))
-
-
-def _taken(made: Replacement, runs: Sequence[_Run], cut: _Cut) -> str:
-    """Runs next to each other, as one value."""
+def _piece(made: Replacement, value: str, entries: Entries, cut: _Cut) -> str:
+    """Some entries of a value along an axis."""
     if cut.drop:
-        (run,) = runs
-        return made.call("Gather", [run.part, made.integers(run.start)], axis=cut.axis)
-    values = [_slice(made, run.part, run.start, run.start + run.size, cut.axis) for run in runs]
-    return values[0] if len(values) == 1 else made.call("Concat", values, axis=cut.axis)
-
-
-def _as_it_was(made: Replacement, value: str, entries: Entries, cut: _Cut) -> str:
-    """A piece of both sides: of the nodes that cut out several, all pieces are neighbours."""
-    return _slice(made, value, entries[0], entries[-1] + 1, cut.axis)
-
-
-def _slice(made: Replacement, value: str, start: int, end: int, axis: int) -> str:
-    return made.call("Slice", [value, made.integers([start]), made.integers([end]), made.integers([axis])])
-
-
-def _cast(made: Replacement, value: str, casts: Sequence[Node]) -> str:
-    for cast in reversed(casts):
-        value = made.call("Cast", [value], **cast.attrs)
-    return value
+        return made.call("Gather", [value, made.integers(entries[0])], axis=cut.axis)
+    if any(after != before + 1 for before, after in pairwise(entries)):
+        return made.call("Gather", [value, made.integers(entries)], axis=cut.axis)
+    bounds = [made.integers([k]) for k in (entries[0], entries[-1] + 1, cut.axis)]
+    return made.call("Slice", [value, *bounds])
 
 
 def _sliced(node: Node, shape: Shape, analysis: Analysis) -> _Cut | None:
