@@ -10,6 +10,7 @@ read the matrix.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -87,17 +88,33 @@ def _plain(
     def half(side: Side) -> str:
         names = [whole, *(cast.output for cast in reversed(casts))]
         if (whole, side) not in halves:
-            halves[whole, side] = made.call("Concat", apart.parts[side], axis=apart.axis)
+            parts = apart.parts[side]
+            halves[whole, side] = made.call("Concat", parts, axis=apart.axis) if len(parts) > 1 else parts[0]
         for cast, (before, after) in zip(reversed(casts), pairwise(names), strict=True):
             if (after, side) not in halves:
                 halves[after, side] = made.call("Cast", [halves[before, side]], **cast.attrs)
         return halves[names[-1], side]
 
+    owned = [own for own in found if own is not None]
+    if node.kind == "Split" and len(owned) == len(found):
+        return made.ended_as(_split_again(made, owned, cut.axis, half))
     pieces = [
         _piece(made, node.inputs[0], entries, cut) if own is None else _piece(made, half(own[0]), own[1], cut)
         for own, entries in zip(found, cut.entries, strict=True)
     ]
     return made.ended_as(pieces)
+
+
+def _split_again(
+    made: Replacement, owned: Sequence[tuple[Side, Entries]], axis: int, half: Callable[[Side], str]
+) -> list[str]:
+    """The pieces of a Split, each one side's alone: together those of a side are all of its half, in order."""
+    pieces: dict[int, str] = {}
+    for side in dict.fromkeys(side for side, _ in owned):
+        mine = [index for index, (other, _) in enumerate(owned) if other is side]
+        sizes_of_mine = [len(owned[index][1]) for index in mine]
+        pieces |= zip(mine, made.split(half(side), axis, sizes_of_mine), strict=True)
+    return [pieces[index] for index in range(len(owned))]
 
 
 def _behind_casts(graph: Graph, value: str) -> tuple[str, list[Node]]:

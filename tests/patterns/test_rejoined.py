@@ -39,9 +39,50 @@ def test_of_a_user() -> None:
     assert outcome.times == 1
 
 
-@pytest.mark.parametrize(("pieces", "width"), [("b, a", 6), ("a, a", 4), ("b", 4), ("a, b, b", 10)])
+@pytest.mark.parametrize(("pieces", "width"), [("b, a", 6), ("a, a", 4), ("b", 4), ("b, b, a", 10)])
 def test_other_pieces(pieces: str, width: int) -> None:
     assert apply(RULE, text_of(pieces, width=width)).times == 0
+
+
+@pytest.mark.parametrize(("pieces", "width"), [("a, b, b", 10), ("b, a, b", 10), ("b, a, b, a", 12)])
+def test_all_pieces_beside_others(pieces: str, width: int) -> None:
+    outcome = apply(RULE, text_of(pieces, width=width))
+    assert outcome.times == 1
+    assert outcome.ops["Concat"] == 1
+
+
+def slices_of(*ranges: tuple[str, int, int], step: int = 1, axis: int = 1) -> str:
+    """Pieces cut out of two values, joined."""
+    known = ", ".join(f"int64[1] a{n} = {{{a}}}, int64[1] b{n} = {{{b}}}" for n, (_, a, b) in enumerate(ranges))
+    work = " ".join(f"p{n} = Slice({value}, a{n}, b{n}, along, by)" for n, (value, _, _) in enumerate(ranges))
+    width = sum(len(range(start, min(end, 8), step)) if axis == 1 else 8 for _, start, end in ranges)
+    return f"""score (float[B,8,8] item, float[B,8,8] item_2) => (float[B,{width}] z)
+        <{known}, int64[1] along = {{{axis}}}, int64[1] by = {{{step}}}> {{
+        {work} y = Concat<axis = 1>({", ".join(f"p{n}" for n in range(len(ranges)))})
+        z = ReduceMax<axes = [2], keepdims = 0>(y)
+    }}"""
+
+
+@pytest.mark.parametrize(
+    ("ranges", "slices"),
+    [
+        ([("item", 2, 4), ("item", 4, 7)], 1),
+        ([("item", 0, 3), ("item", 3, 99)], 0),
+        ([("item", 1, 3), ("item", 3, 4), ("item_2", 4, 5), ("item_2", 5, 6)], 2),
+        ([("item_2", 0, 2), ("item", 1, 3), ("item", 3, 4), ("item", 2, 3)], 3),
+    ],
+)
+def test_neighbouring_ranges(ranges: list[tuple[str, int, int]], slices: int) -> None:
+    outcome = apply(RULE, slices_of(*ranges))
+    assert outcome.times == 1
+    assert outcome.ops["Slice"] == slices
+
+
+def test_ranges_that_are_no_neighbours() -> None:
+    assert apply(RULE, slices_of(("item", 0, 2), ("item", 3, 5))).times == 0
+    assert apply(RULE, slices_of(("item", 0, 2), ("item_2", 2, 5))).times == 0
+    assert apply(RULE, slices_of(("item", 0, 4), ("item", 4, 8), step=2)).times == 0
+    assert apply(RULE, slices_of(("item", 0, 4), ("item", 4, 8), axis=2)).times == 0
 
 
 def test_another_axis() -> None:
