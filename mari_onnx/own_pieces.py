@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -33,8 +34,7 @@ def plain_pieces(graph: Graph, analysis: Analysis) -> Graph:
     Returns:
         The graph itself where there is none.
     """
-    halves: dict[tuple[str, Side], str] = {}
-    return with_replacements(graph, lambda made, node: _plain(graph, analysis, halves, made, node))
+    return with_replacements(graph, _Pieces(graph, analysis).plain)
 
 
 @dataclass(frozen=True)
@@ -67,42 +67,55 @@ class _Apart:
         return (sides.pop(), tuple(k for _, k in chosen)) if len(sides) == 1 and sides <= OWN else None
 
 
-def _plain(
-    graph: Graph, analysis: Analysis, halves: dict[tuple[str, Side], str], made: Replacement, node: Node
-) -> list[Node]:
-    """Cuts out of halves, which are made where the first piece of them is."""
-    if node.kind not in CUTS:
-        return []
-    whole, casts = _behind_casts(graph, node.inputs[0])
-    joined = graph.producer(whole)
-    if joined is None or joined.kind != "Concat" or analysis.facts[whole].side is not Side.CROSS:
-        return []
-    apart, shape = _taken_apart(joined, analysis), sizes(analysis, whole)
-    cut = CUTS[node.kind](node, shape, analysis) if apart is not None and shape else None
-    if apart is None or cut is None or cut.axis != apart.axis or not all(cut.entries):
-        return []
-    found = [apart.own(entries) for entries in cut.entries]
-    if not any(found):
-        return []
+class _Pieces:
+    """Takes Concats apart, each of them once for all pieces that are cut out of it."""
 
-    def half(side: Side) -> str:
-        names = [whole, *(cast.output for cast in reversed(casts))]
-        if (whole, side) not in halves:
+    def __init__(self, graph: Graph, analysis: Analysis) -> None:
+        self._graph = graph
+        self._analysis = analysis
+        self._apart: dict[str, _Apart | None] = {}
+        self._halves: dict[tuple[str, Side], str] = {}
+
+    def plain(self, made: Replacement, node: Node) -> list[Node]:
+        """What cuts the same out of halves; nothing where no output of the node is one side's alone."""
+        if node.kind not in CUTS:
+            return []
+        whole, casts = _behind_casts(self._graph, node.inputs[0])
+        apart, shape = self._taken_apart(whole), sizes(self._analysis, whole)
+        cut = CUTS[node.kind](node, shape, self._analysis) if apart is not None and shape else None
+        if apart is None or cut is None or cut.axis != apart.axis or not all(cut.entries):
+            return []
+        found = [apart.own(entries) for entries in cut.entries]
+        if not any(found):
+            return []
+        half = partial(self._half, made, apart, whole, casts)
+        owned = [own for own in found if own is not None]
+        if node.kind == "Split" and len(owned) == len(found):
+            return made.ended_as(_split_again(made, owned, cut.axis, half))
+        pieces = [
+            _piece(made, node.inputs[0], entries, cut) if own is None else _piece(made, half(own[0]), own[1], cut)
+            for own, entries in zip(found, cut.entries, strict=True)
+        ]
+        return made.ended_as(pieces)
+
+    def _taken_apart(self, whole: str) -> _Apart | None:
+        if whole not in self._apart:
+            joined = self._graph.producer(whole)
+            both = joined is not None and joined.kind == "Concat" and self._analysis.facts[whole].side is Side.CROSS
+            self._apart[whole] = _taken_apart(joined, self._analysis) if joined is not None and both else None
+        return self._apart[whole]
+
+    def _half(self, made: Replacement, apart: _Apart, whole: str, casts: Sequence[Node], side: Side) -> str:
+        """What is one side's in a Concat, and cast as often as it is; made where the first piece of it is."""
+        if (whole, side) not in self._halves:
             parts = apart.parts[side]
-            halves[whole, side] = made.call("Concat", parts, axis=apart.axis) if len(parts) > 1 else parts[0]
-        for cast, (before, after) in zip(reversed(casts), pairwise(names), strict=True):
-            if (after, side) not in halves:
-                halves[after, side] = made.call("Cast", [halves[before, side]], **cast.attrs)
-        return halves[names[-1], side]
-
-    owned = [own for own in found if own is not None]
-    if node.kind == "Split" and len(owned) == len(found):
-        return made.ended_as(_split_again(made, owned, cut.axis, half))
-    pieces = [
-        _piece(made, node.inputs[0], entries, cut) if own is None else _piece(made, half(own[0]), own[1], cut)
-        for own, entries in zip(found, cut.entries, strict=True)
-    ]
-    return made.ended_as(pieces)
+            self._halves[whole, side] = made.call("Concat", parts, axis=apart.axis) if len(parts) > 1 else parts[0]
+        found = self._halves[whole, side]
+        for cast in reversed(casts):
+            if (cast.output, side) not in self._halves:
+                self._halves[cast.output, side] = made.call("Cast", [found], **cast.attrs)
+            found = self._halves[cast.output, side]
+        return found
 
 
 def _split_again(
