@@ -19,6 +19,8 @@ MAX_DEPTH = 80
 TRUSTED_DEPTH = 16
 """What was found further up is taken as it was. It still holds, as a value stays what it is, whatever makes it by now;
 a little might be added."""
+TRUSTED_BEHIND = 1000
+"""So is what was found of others, once so many have been looked at: a layer for each of many experts may read them."""
 MAX_KEPT = 1 << 16
 """Findings of more entries are not kept."""
 
@@ -50,7 +52,8 @@ class Upstream(ABC, Generic[T]):
     def of(self, value: str, depth: int = 0) -> T:
         """What is found of a value whose rank is known."""
         if value not in self._memo:
-            kept = self._kept.get(value) if depth >= TRUSTED_DEPTH else None
+            trusted = depth >= TRUSTED_DEPTH or len(self._memo) >= TRUSTED_BEHIND
+            kept = self._kept.get(value) if trusted else None
             self._memo[value] = self._found(value, depth) if kept is None else kept.found
         return self._memo[value]
 

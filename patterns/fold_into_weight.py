@@ -22,6 +22,8 @@ from mari_onnx.patterns._parts import joined, one_row, summed
 from mari_onnx.rewrite.rule import Exactness, Phase, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
+MOST_TERMS = 256
+"""More are the fields of a model, not what attention makes of two values."""
 Scaled = tuple[str, Pieces]
 """What a term is multiplied with (``""`` for nothing), and its rows of the weight."""
 
@@ -55,7 +57,7 @@ class FoldIntoWeight(Rule[Folded]):
 
     def match(self, node: Node, at: Workspace) -> Folded | None:
         form = linear_form(node.inputs[0], at)
-        if form is None or not is_linear_layer(node, at):
+        if form is None or len(form.terms) > MOST_TERMS or not is_linear_layer(node, at):
             return None
         scaled: dict[str, tuple[Scaled, ...]] = {}
         for value, pieces in form.terms.items():

@@ -59,7 +59,7 @@ class ScaledProduct(Rule[Scaled]):
         if at.fact(node.inputs[0]).rank != 2 or not is_linear_layer(node, at) or not _has_plain_bias(node, at):
             return None
         beside = column_parts(node.inputs[0], at)
-        for piece in beside:
+        for piece in (p for p in beside if _made_by(p[0], {"Add", "Mul"}, at)):
             value, start, size = piece
             for scaled, added in _as_sum(value, at):
                 found = _scaled(scaled, size, at)
@@ -129,10 +129,16 @@ def _is_row(value: str, at: Workspace) -> bool:
     return shape is not None and same(shape[0], 1)
 
 
+def _made_by(value: str, ops: Set[str], at: Workspace) -> Node | None:
+    """The node that makes a value, if it is of such an operator."""
+    node = at.graph.producer(value)
+    return node if node is not None and node.kind in ops else None
+
+
 def _read_once(value: str, ops: Set[str], at: Workspace) -> Node | None:
     """The node of such an operator that makes a value that one node reads, once."""
-    node = at.graph.producer(value)
-    if node is None or node.kind not in ops or not at.graph.is_private(value):
+    node = _made_by(value, ops, at)
+    if node is None or not at.graph.is_private(value):
         return None
     return node if at.graph.consumers(value)[0].reads.count(value) == 1 else None
 

@@ -139,6 +139,14 @@ def test_terms_that_are_the_same_for_all_tokens() -> None:
 # -- does not fire -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("most", "times"), [(2, 1), (1, 0)])
+def test_not_where_there_are_many_terms(most: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mari_onnx.patterns.fold_into_weight.MOST_TERMS", most)
+    text = """score (float[B,3] item, float[B,2] item2, float[B,3] user, float[B,2] user2) => (float[B,4] y)
+        <float[5,4] w> { p = Mul(item, user) q = Mul(item2, user2) c = Concat<axis = 1>(p, q) y = MatMul(c, w) }"""
+    assert apply(RULE, text).times == times
+
+
 def test_not_where_nothing_is_multiplied() -> None:
     text = """score (float[B,1,2] item, float[B,3,2] user) => (float[B,3,4] y) <float[2,4] w> {
         s = Sub(item, user)

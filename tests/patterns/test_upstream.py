@@ -137,3 +137,15 @@ def test_far_up_what_was_found_is_taken_as_it_was(workspace: Workspace, monkeypa
     assert Height(workspace).of("y") == 1003
     assert Height(workspace).of("c") == 1003
     assert Height(workspace).of("y") == 1004
+
+
+def test_behind_many_values_what_was_found_is_taken_as_it_was(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it costs little to ask for each of many layers that read as many fields."""
+    found(workspace)
+    exchange(workspace, "c", Node("Abs", ("b",), ("c",)))
+    monkeypatch.setattr(_upstream, "TRUSTED_BEHIND", 2)
+    assert Height(workspace).of("y") == 1003
+    assert Height(workspace).of("c") == 1003
+    assert Height(workspace).of("y") == 1004
