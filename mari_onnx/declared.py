@@ -8,7 +8,7 @@ import onnx
 
 from mari_onnx.analysis import Analysis
 from mari_onnx.analysis.facts import Shape
-from mari_onnx.ir.graph import Graph
+from mari_onnx.ir.graph import Graph, Node
 from mari_onnx.normalise import has_subgraph
 from mari_onnx.positions import sizes
 
@@ -35,9 +35,10 @@ def corrections(before: Mapping[str, onnx.ValueInfoProto], after: Mapping[str, o
 
 
 def declare_what_bodies_read(model: onnx.ModelProto, graph: Graph, analysis: Analysis) -> None:
-    """Adds types and sizes of the values that subgraphs read, to a model that was written.
+    """Adds types and sizes of the values that bodies read, to a model that was written.
 
     When it loads a model, ONNX Runtime wants to know how many axes they have, and does not infer that of an Expand.
+    Bodies are subgraphs, and those that the standard gives operators which ONNX Runtime has nothing of its own for.
 
     Args:
         model: The result.
@@ -45,13 +46,31 @@ def declare_what_bodies_read(model: onnx.ModelProto, graph: Graph, analysis: Ana
         analysis: What is proven of it.
     """
     stated = {*graph.inputs, *graph.outputs, *graph.weights, *(v.name for v in model.graph.value_info)}
-    read = dict.fromkeys(v for node in graph.sorted_nodes() if has_subgraph(node) for v in node.reads)
+    nodes = graph.sorted_nodes()
+    read = dict.fromkeys(v for node in nodes if has_subgraph(node) for v in node.reads)
+    read |= dict.fromkeys(
+        v for node in nodes if _has_body(node, graph.opset) for v in node.reads if _is_expanded(v, graph)
+    )
     for value in read:
         fact = analysis.facts.get(value)
         if value in stated or fact is None or not fact.dtype or fact.shape is None:
             continue
         shape = [d if isinstance(d, int) else None for d in sizes(analysis, value) or ()]
         model.graph.value_info.append(onnx.helper.make_tensor_value_info(value, fact.dtype, shape))
+
+
+def _has_body(node: Node, opset: int) -> bool:
+    """Whether the standard says how to write an operator out, given the types that it reads."""
+    try:
+        schema = onnx.defs.get_schema(node.op, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(getattr(schema, "has_context_dependent_function", False))  # which its stubs do not know
+
+
+def _is_expanded(value: str, graph: Graph) -> bool:
+    node = graph.producer(value)
+    return node is not None and node.kind == "Expand"
 
 
 def _put_right(value: onnx.ValueInfoProto, shape: Shape | None) -> onnx.ValueInfoProto:

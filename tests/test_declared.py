@@ -73,3 +73,14 @@ def test_a_scan_is_told_the_axes_of_its_state(opset: int) -> None:
     told = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in result.model.graph.value_info}
     (scan,) = [n for n in result.model.graph.node if n.op_type == "Scan"]
     assert told == {scan.input[0]: [0, 3], scan.input[1]: [0, 0, 3]}
+
+
+def test_what_an_operator_reads_that_may_be_written_out_is_declared() -> None:
+    """ONNX Runtime 1.32 has nothing of its own for some of these, and writes out none whose rank it does not know."""
+    given = model_of("""g (float[B,3] user, int64[B] item) => (float[B] y) {
+        y = SoftmaxCrossEntropyLoss<reduction = "none">(user, item)
+    }""")
+    result = mari_onnx.optimize(given, ["user"])
+    (stated,) = result.model.graph.value_info
+    assert stated.name == "user/repeated"
+    assert [d.dim_value for d in stated.type.tensor_type.shape.dim] == [0, 3]
