@@ -183,10 +183,10 @@ def _sliced(node: Node, shape: Shape, analysis: Analysis) -> _Cut | None:
     if axes is None or steps is None or 0 in steps:
         return None
     cuts = {a % len(shape): slice(*bounds) for a, *bounds in zip(axes, starts, ends, steps, strict=True)}
-    partial = [a for a, cut in cuts.items() if cut.start != 0 or cut.stop < FAR or cut.step != 1]
-    if len(partial) != 1:
+    narrowed = [a for a, cut in cuts.items() if cut.start != 0 or cut.stop < FAR or cut.step != 1]
+    if len(narrowed) != 1:
         return None
-    (axis,) = partial
+    (axis,) = narrowed
     size, cut = shape[axis], cuts[axis]
     if not isinstance(size, int):
         return None
