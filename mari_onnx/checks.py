@@ -27,6 +27,8 @@ def check_model(model: object) -> None:
         raise UsageError("a model is a path or an onnx.ModelProto, not bytes: read these with onnx.load_from_string")
     if not isinstance(model, (str, os.PathLike, onnx.ModelProto)):
         raise UsageError(f"a model is a path or an onnx.ModelProto, not {_shown(model)}")
+    if not isinstance(model, onnx.ModelProto):
+        _check_name(model)
 
 
 def check_path(path: object) -> None:
@@ -39,6 +41,20 @@ def check_path(path: object) -> None:
         raise UsageError(f"a file to write is a path, not {_shown(path)}")
     if isinstance(path, str) and not path:
         raise UsageError("the path of the file to write is empty")
+    _check_name(path)
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    """A path that a file can have: the system raises a class of its own for others, whatever is done with them."""
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise UsageError(f"a path is text, not {_shown(name)}: os.fsdecode makes it that")
+    try:
+        possible = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise UsageError(f"no file can have the path {_shown(name)}")
 
 
 def check_flag(name: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,28 @@ def test_paths_that_are_empty(tmp_path: Path) -> None:
         mari_onnx.optimize(MODEL, ["user_x"], verify=False).save("")
     model = rankers.save(MODEL, tmp_path / "m.onnx")
     assert main(["optimize", str(model), "", "--user", "user_x", "-q"]) == 2
+
+
+class PathInBytes(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"m.onnx"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("a\0b.onnx", "no file can have the path 'a\\x00b.onnx'"),
+        ("\ud800.onnx", "no file can have the path '\\ud800.onnx'"),
+        (PathInBytes(), "a path is text, not b'm.onnx'"),
+    ],
+)
+def test_paths_that_no_file_can_have(path: Any, sentence: str) -> None:
+    """The system raises ValueErrors for them, wherever they are opened."""
+    result = mari_onnx.optimize(MODEL, ["user_x"], verify=False)
+    for use in (mari_onnx.optimize, mari_onnx.bench, result.save, lambda p: mari_onnx.verify(MODEL, p)):
+        with pytest.raises(UsageError) as caught:
+            use(path)
+        assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
