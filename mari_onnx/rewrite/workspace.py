@@ -68,7 +68,7 @@ class Workspace(Reading):
 
         What it and others make, which are to be replaced, is not taken for what a new node would make.
         """
-        self._place, self._rule, self._stem = self.graph.order(node), rule, self._origin(node)
+        self._place, self._rule, self._stem = self.graph.order(self._present(node)), rule, self._origin(node)
         self._replaced = frozenset((node, *others))
 
     def _origin(self, node: Node) -> str:
@@ -223,11 +223,17 @@ class Workspace(Reading):
         for old, new in zip(node.outputs, values, strict=True):
             if old:
                 self._check_replacement(node, old, new)
-        order = self.graph.order(node)
-        self._drop(node)
+        present = self._present(node)
+        order = self.graph.order(present)
+        self._drop(present)
         for old, new in zip(node.outputs, values, strict=True):
             if old and old != new:
                 self._redirect(old, new, order)
+
+    def _present(self, node: Node) -> Node:
+        """The node as it is now: a rule may have replaced what it reads since it found it."""
+        now = self.graph.producer(node.output)
+        return node if now is None or now.outputs != node.outputs else now
 
     def _check_replacement(self, node: Node, old: str, new: str) -> None:
         was, now = self.facts[old], self.facts[new]

@@ -75,6 +75,24 @@ def test_the_order_of_two_sides(opset: int) -> None:
     assert outcome.ops["Expand"] == 1
 
 
+def test_a_part_that_is_made_anew() -> None:
+    """The new order goes on, past the Concat, to what one of its parts is made of."""
+    outcome = apply(
+        RULE,
+        """score (float[B,1,2] user, float[B,2,2] item, float[B,1,2] user2) => (float[B,2] y)
+        <float[3,2] v, float[1,3] w> {
+            x = MatMul(v, item)
+            part = MatMul(w, x)
+            z = Concat<axis = 1>(user, part, user2)
+            s = Mul(z, x)
+            one = Constant<value_ints = [1]>()
+            y = ReduceSum<keepdims = 0>(s, one)
+        }""",
+    )
+    assert outcome.times == 1
+    assert turns(outcome) == 2
+
+
 def test_one_user_part_between_items() -> None:
     outcome = apply(
         RULE,
