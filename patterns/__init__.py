@@ -79,6 +79,7 @@ from mari_onnx.patterns.neutral import Neutral
 from mari_onnx.patterns.norm_product import NormProduct
 from mari_onnx.patterns.outer_layer import OuterLayer
 from mari_onnx.patterns.padded_conv import PaddedConv
+from mari_onnx.patterns.padding_of_items import PaddingOfItems
 from mari_onnx.patterns.padding_rows import PaddingRows
 from mari_onnx.patterns.pairwise_products import PairwiseProducts
 from mari_onnx.patterns.part_by_part import PartByPart
@@ -132,6 +133,7 @@ RULES: tuple[Rule[Any], ...] = (
     SpelledMean(),
     SpelledSoftmax(),
     PaddingRows(),
+    PaddingOfItems(),
     PaddedConv(),
     LateView(),
     ConcatOrder(),

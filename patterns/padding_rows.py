@@ -69,11 +69,18 @@ class PaddingRows(Rule[Masking]):
         knowledge, refusal = Knowledge(at), None
         for value, axis, size in list(gates_above(scores, rank - 1, at))[:MAX_GATES]:
             for dead in (False, True):
-                found = _masking(node, Gate(value, axis, size, dead), knowledge, at)
+                gate = Gate(value, axis, size, dead)
+                found = self.chosen(gate, _masking(node, gate, knowledge, at), at)
                 if isinstance(found, Masking):
                     return found if infinite_by_masks_alone(scores, at) else None
                 refusal = refusal or found
         return refusal
+
+    def chosen(self, gate: Gate, found: Masking | Refusal | None, at: Workspace) -> Masking | Refusal | None:
+        """What is to be done about one of the gates, by what was found for it."""
+        if found is None or at.is_once(gate.value):
+            return found
+        return Refusal("its mask differs from candidate to candidate, and may rule out all keys of a query")
 
     def rewrite(self, node: Node, found: Masking, at: Workspace) -> Sequence[str]:
         scores = built(found.scores, at)
@@ -94,8 +101,6 @@ def _masking(node: Node, gate: Gate, knowledge: Knowledge, at: Workspace) -> Mas
     cut = blind[:, None] & rows.never
     if not (cut & ~rows.absent).any() or not rows.own.any():
         return None
-    if not at.is_once(gate.value):
-        return Refusal("its mask differs from candidate to candidate, and may rule out all keys of a query")
     if not rows.own[blind].all():
         return Refusal("a query that its mask leaves no key sees all of them alike, those of items too")
     plans, alone = Plans(cut, proof, at), np.flatnonzero(blind)
