@@ -29,6 +29,7 @@ from mari_onnx.patterns.concat_lookup import ConcatLookup
 from mari_onnx.patterns.concat_nested import ConcatNested
 from mari_onnx.patterns.concat_order import ConcatOrder
 from mari_onnx.patterns.concat_pad import ConcatPad
+from mari_onnx.patterns.concat_products import ConcatProducts
 from mari_onnx.patterns.concat_reduce import ConcatReduce
 from mari_onnx.patterns.concat_rowwise import ConcatRowwise
 from mari_onnx.patterns.concat_scaler import ConcatScaler
@@ -185,6 +186,7 @@ RULES: tuple[Rule[Any], ...] = (
     MergedAttention(),
     SplitMixing(),
     ConcatTokens(),
+    ConcatProducts(),
     ConcatLookup(),
     MaskedColumns(),
     PartByPart(),
