@@ -3,6 +3,8 @@
     X = [u1, i1, u2]
     X[:, 0:1], Cast(X)[:, 2:3]   become   [u1, u2][:, 0:1], Cast([u1, u2])[:, 1:2]
 
+Operators in between that work on each column by itself are called once for each side.
+
 A model that takes all of its features as one matrix looks each of them up in a column of it. What it makes of a column
 of the user's is the same for all candidates, though the matrix is not; the hoist can only move it where it does not
 read the matrix.
@@ -10,10 +12,11 @@ read the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +28,7 @@ from mari_onnx.positions import sizes
 from mari_onnx.replacement import Replacement, with_replacements
 
 Entries = tuple[int, ...]
+Attributes = dict[str, Any]
 OWN = frozenset({Side.USER, Side.ITEM})
 
 
@@ -52,11 +56,13 @@ class _Apart:
 
     Attributes:
         axis: That of the Concat.
+        rank: How many axes there are.
         parts: What it joins, by side.
         places: For each entry along the axis, its side and where it is among those of that side.
     """
 
     axis: int
+    rank: int
     parts: dict[Side, list[str]]
     places: tuple[tuple[Side, int], ...]
 
@@ -80,15 +86,17 @@ class _Pieces:
         """What cuts the same out of halves; nothing where no output of the node is one side's alone."""
         if node.kind not in CUTS:
             return []
-        whole, casts = _behind_casts(self._graph, node.inputs[0])
+        whole, between = _behind(self._graph, node.inputs[0])
         apart, shape = self._taken_apart(whole), sizes(self._analysis, whole)
         cut = CUTS[node.kind](node, shape, self._analysis) if apart is not None and shape else None
         if apart is None or cut is None or cut.axis != apart.axis or not all(cut.entries):
             return []
+        if any(COLUMNWISE[one.kind](one, apart, OWN) is None for one in between):
+            return []
         found = [apart.own(entries) for entries in cut.entries]
         if not any(found):
             return []
-        half = partial(self._half, made, apart, whole, casts)
+        half = partial(self._half, made, apart, whole, between)
         owned = [own for own in found if own is not None]
         if node.kind == "Split" and len(owned) == len(found):
             return made.ended_as(_split_again(made, owned, cut.axis, half))
@@ -102,19 +110,20 @@ class _Pieces:
         if whole not in self._apart:
             joined = self._graph.producer(whole)
             both = joined is not None and joined.kind == "Concat" and self._analysis.facts[whole].side is Side.CROSS
-            self._apart[whole] = _taken_apart(joined, self._analysis) if joined is not None and both else None
+            self._apart[whole] = _sorted_out(joined, self._analysis) if joined is not None and both else None
         return self._apart[whole]
 
-    def _half(self, made: Replacement, apart: _Apart, whole: str, casts: Sequence[Node], side: Side) -> str:
-        """What is one side's in a Concat, and cast as often as it is; made where the first piece of it is."""
+    def _half(self, made: Replacement, apart: _Apart, whole: str, between: Sequence[Node], side: Side) -> str:
+        """What is one side's in a Concat, behind the operators in between; made where the first piece of it is."""
         if (whole, side) not in self._halves:
             parts = apart.parts[side]
             self._halves[whole, side] = made.call("Concat", parts, axis=apart.axis) if len(parts) > 1 else parts[0]
         found = self._halves[whole, side]
-        for cast in reversed(casts):
-            if (cast.output, side) not in self._halves:
-                self._halves[cast.output, side] = made.call("Cast", [found], **cast.attrs)
-            found = self._halves[cast.output, side]
+        for node in reversed(between):
+            if (node.output, side) not in self._halves:
+                attrs = COLUMNWISE[node.kind](node, apart, {side})
+                self._halves[node.output, side] = made.again(node, [found], {**node.attrs, **(attrs or {})})
+            found = self._halves[node.output, side]
         return found
 
 
@@ -130,26 +139,45 @@ def _split_again(
     return [pieces[index] for index in range(len(owned))]
 
 
-def _behind_casts(graph: Graph, value: str) -> tuple[str, list[Node]]:
-    """What was cast to a value, and how, the last cast first."""
-    casts: list[Node] = []
+def _behind(graph: Graph, value: str) -> tuple[str, list[Node]]:
+    """What operators that work on each column by itself make a value of, and these, the last one first."""
+    between: list[Node] = []
     node = graph.producer(value)
-    while node is not None and node.kind == "Cast":
-        casts.append(node)
+    while node is not None and node.kind in COLUMNWISE:
+        between.append(node)
         value = node.inputs[0]
         node = graph.producer(value)
-    return value, casts
+    return value, between
 
 
-def _taken_apart(joined: Node, analysis: Analysis) -> _Apart | None:
+def _as_it_is(node: Node, apart: _Apart, sides: Set[Side]) -> Attributes | None:
+    return {}
+
+
+def _of_columns(node: Node, apart: _Apart, sides: Set[Side]) -> Attributes | None:
+    """Numbers for each column, those of some sides; one number is for all columns."""
+    if apart.axis != apart.rank - 1:
+        return None
+    found = {name: [*node.attrs.get(name, ())] for name in ("offset", "scale")}
+    if any(len(numbers) not in (0, 1, len(apart.places)) for numbers in found.values()):
+        return None
+    return {
+        name: [n for n, (side, _) in zip(numbers, apart.places, strict=True) if side in sides]
+        for name, numbers in found.items()
+        if len(numbers) > 1
+    }
+
+
+def _sorted_out(joined: Node, analysis: Analysis) -> _Apart | None:
     """What a Concat joins, where all sizes along its axis are known and none is the candidates'."""
     parts: dict[Side, list[str]] = {}
     counts: dict[Side, int] = {}
     places: list[tuple[Side, int]] = []
-    axis = int(joined.attrs["axis"])
+    axis, rank = int(joined.attrs["axis"]), 0
     for part in joined.inputs:
         shape, fact = sizes(analysis, part), analysis.facts[part]
-        axis = axis % len(shape) if shape else axis
+        rank = len(shape or ())
+        axis = axis % rank if rank else axis
         size = shape[axis] if shape else None
         if not isinstance(size, int) or (fact.axis is not None and fact.axis.index == axis):
             return None
@@ -157,7 +185,7 @@ def _taken_apart(joined: Node, analysis: Analysis) -> _Apart | None:
         counts[fact.side] = start + size
         parts.setdefault(fact.side, []).append(part)
         places += [(fact.side, start + k) for k in range(size)]
-    return _Apart(axis, parts, tuple(places))
+    return _Apart(axis, rank, parts, tuple(places))
 
 
 def _piece(made: Replacement, value: str, entries: Entries, cut: _Cut) -> str:
@@ -213,5 +241,11 @@ def _split(node: Node, shape: Shape, analysis: Analysis) -> _Cut | None:
     ends = np.cumsum([0, *widths]).tolist()
     return _Cut(axis, tuple(tuple(range(start, end)) for start, end in pairwise(ends)))
 
+
+COLUMNWISE: Mapping[str, Callable[[Node, _Apart, Set[Side]], Attributes | None]] = {
+    "Cast": _as_it_is,
+    "ai.onnx.ml.Scaler": _of_columns,
+}
+"""What to call such an operator with for the columns of some sides; ``None`` where it is called in another way."""
 
 CUTS = {"Slice": _sliced, "Gather": _gathered, "Split": _split}

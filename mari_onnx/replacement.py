@@ -48,6 +48,12 @@ class Replacement:
         self._nodes.append(Node(op, tuple(inputs), (name,), attrs, name=name))
         return name
 
+    def again(self, node: Node, inputs: Sequence[str], attrs: Mapping[str, Any]) -> str:
+        """The one output of the operator of another node, called in another way."""
+        name = self._graph.unique_name(f"{self._node.output}/{node.op.lower()}")
+        self._nodes.append(Node(node.op, tuple(inputs), (name,), dict(attrs), domain=node.domain, name=name))
+        return name
+
     def squeezed(self, value: str, axes: Sequence[int]) -> str:
         """A value without some axes of size 1."""
         return self._with_numbers("Squeeze", value, "axes", axes)

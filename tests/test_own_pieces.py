@@ -127,3 +127,25 @@ def test_a_matrix_of_which_only_pieces_are_read_is_not_made() -> None:
     ids = np.array([[1, 9, 9, 0], [1, 9, 9, 3], [1, 9, 9, 2]], np.float32)
     once = {"X_user": ids[:1, :2], "X_item": ids[:, 2:]}
     assert difference(Runner(model)({"X": ids}), Runner(result)(once)) is None
+
+
+def scaled(offset: str, scale: str) -> onnx.ModelProto:
+    text = f"""g (float[B,2] u, float[B,1] v, float[B,2] i) => (float[B,3] y) {{
+        x = Concat<axis = 1>(u, i, v) s = ai.onnx.ml.Scaler<offset = {offset}, scale = {scale}>(x)
+        a = Gather<axis = 1>(s, outer) c = Gather<axis = 1>(s, n2) y = Concat<axis = 1>(a, c) }}"""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]> {text}')
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(WEIGHTS[n], n) for n in ("outer", "n2"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("offset", "scale"), [("[3.0]", "[2.0]"), ("[1.0, 2.0, 3.0, 4.0, 5.0]", "[1.0, 2.0, 4.0, 8.0, 16.0]")]
+)
+def test_columns_that_are_scaled_in_between(offset: str, scale: str) -> None:
+    model = scaled(offset, scale)
+    assert_side(model, {"a": Side.USER, "c": Side.ITEM}, users=USERS)
+
+
+def test_columns_that_are_scaled_by_too_few_numbers_stay() -> None:
+    facts = analyze(scaled("[1.0, 2.0]", "[1.0]"), USERS).facts
+    assert facts["a"].side is not Side.USER

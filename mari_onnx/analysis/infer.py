@@ -56,6 +56,7 @@ class TypeInference:
         self._names: dict[Dim, str] = {}
         self._sizes: dict[str, Dim] = {}
         self._unknown = TypeProto()
+        self._types: dict[tuple[int, Shape | None], TypeProto] = {}
 
     def knows(self, node: Node) -> bool:
         """Whether the operator is defined: by onnx, or in our table of ONNX Runtime's own."""
@@ -93,6 +94,12 @@ class TypeInference:
         return [(dtype, _without_windows(shape)) for dtype, shape in found] if _is_guessed(node) else found
 
     def _encoded(self, fact: Fact) -> TypeProto:
+        known = self._types.get((fact.dtype, fact.shape))
+        if known is None:
+            known = self._types[fact.dtype, fact.shape] = self._new(fact)
+        return known
+
+    def _new(self, fact: Fact) -> TypeProto:
         result = TypeProto()
         if not fact.dtype:
             return result

@@ -52,4 +52,5 @@ def frozen(attrs: Mapping[str, Any]) -> Key:
 
 def _pattern(names: Sequence[str]) -> tuple[int, ...]:
     """Which names are the same one."""
-    return tuple(map(names.index, names))
+    first: dict[str, int] = {}
+    return tuple([first.setdefault(name, index) for index, name in enumerate(names)])

@@ -120,7 +120,7 @@ def _concat(node: Node, inputs: Inputs) -> Shape | None:
 
 def _agreed(dims: Sequence[Dim]) -> Dim:
     """The size of an axis on which all parts agree: the most telling of their sizes."""
-    return min(dims, key=lambda d: (not isinstance(d, int), "?" in str(d), str(d)))
+    return min(dict.fromkeys(dims), key=lambda d: (not isinstance(d, int), "?" in str(d), str(d)))
 
 
 def _flatten(node: Node, inputs: Inputs) -> Shape | None:
