@@ -59,6 +59,17 @@ def report(
     return BenchReport("cpu", Machine("a processor", 2, None, "1.0"), ("u",), sides, tuple(measured))
 
 
+def test_models_that_are_not_measured_anew_stay():
+    before = Section(
+        "here", tuple(figures(report(), "a") + figures(report(), "b")), ("a: old", "b, 8 candidates: old", "b: old")
+    )
+    anew = Section("here", tuple(figures(report(sizes=(64,)), "b")), ("b: new",))
+    joined = anew.with_others_of(before, ["b"])
+    assert [(row.model, row.candidates) for row in joined.rows] == [("a", 1), ("a", 512), ("b", 64)]
+    assert joined.notes == ("a: old", "b: new")
+    assert Section("elsewhere", anew.rows).with_others_of(before, ["b"]).rows == anew.rows
+
+
 def test_figures_survive_a_file(tmp_path):
     section = Section(place(report(), 1), tuple(figures(report(), "a model")), ("a note",))
     write(tmp_path / "sub" / "f.json", {"published": section})

@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         "folder", nargs="?", type=Path, metavar="FOLDER", help=f"exports; for {' and '.join(OF_EXPORTS)}"
     )
     result.add_argument("--only", metavar="SECTION[,SECTION]", help=f"of {', '.join(SECTIONS)}; the others stay")
-    result.add_argument("--models", default="*", metavar="GLOB", help="exports to take, such as 'd*_dyn'")
+    result.add_argument(
+        "--models", default="*", metavar="GLOB", help="exports to take, such as 'd*_dyn'; the others stay"
+    )
     result.add_argument("--candidates", default=",".join(map(str, CANDIDATES)), help="for `industrial`")
     result.add_argument("--seconds", type=float, default=SECONDS, help="for each model and number of candidates")
     result.add_argument("--threads", type=int, default=1)
@@ -85,8 +87,11 @@ def _run(settings: Settings, chosen: Sequence[str], models: Sequence[catalog.Exp
     for section in chosen:
         _tell(f"section {section}")
         if section == "industrial":
+            before = sections.get(section)
+            names = [model.name for model in models]
             with tempfile.TemporaryDirectory(prefix="mari-onnx-suite-") as scratch:
-                for sections[section] in industrial(settings, models, Path(scratch)):
+                for found in industrial(settings, models, Path(scratch)):
+                    sections[section] = found.with_others_of(before, names) if before else found
                     write(kept, sections)
             continue
         sections[section] = by_hand(settings, models) if section == "by-hand" else STUDIES[section](settings)

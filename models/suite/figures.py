@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ class Section:
         """The rows with that many candidates; models with a fixed batch count everywhere."""
         sizes = {row.model: {r.candidates for r in self.rows if r.model == row.model} for row in self.rows}
         return tuple(r for r in self.rows if r.candidates == candidates or len(sizes[r.model]) == 1)
+
+    def with_others_of(self, before: Section, measured: Collection[str]) -> Section:
+        """This section and what an earlier one says of models other than those, if it is of the same machine."""
+        if before.machine != self.machine:
+            return self
+        rows = [*self.rows, *(row for row in before.rows if row.model not in measured)]
+        notes = [*(note for note in before.notes if re.split("[,:]", note)[0] not in measured), *self.notes]
+        return Section(
+            self.machine,
+            tuple(sorted(rows, key=lambda row: (row.model, row.candidates))),
+            tuple(dict.fromkeys(notes)),
+        )
 
 
 def figures(report: BenchReport, model: str, x: float | None = None) -> list[Figures]:
