@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from mari_onnx.affordable import affordable, spoken
 from mari_onnx.errors import MariError, ModelError
 from mari_onnx.runtime import session
+from mari_onnx.turns import Call, in_rounds
 from mari_onnx.verification import match_signatures, open_source, original_inputs, plan_feeds, stated_axes
 from mari_onnx.verification.draws import Caution
 from mari_onnx.verification.feeds import FeedPlan
 from mari_onnx.verification.sessions import runtime_message
-from mari_onnx.verification.source import ModelLike
+from mari_onnx.verification.source import Array, ModelLike
 
-FEWEST_RUNS = 3
-MOST_RUNS = 300
 SEED = 0
-LONGEST_RUN = 5.0
+LONGEST_RUN = 3.0
 """Seconds that a run of the original may take; it is timed with fewer candidates else."""
 
 
@@ -139,26 +139,49 @@ def _measured(
     signature = match_signatures(inputs, other, list(users))
     plan = plan_feeds(source, inputs, signature.user_inputs)
     asked = inputs.fixed_batch or candidates
-    before, *after = (session(_for_session(m), threads=1, folder=folder) for m in (original, *results))
+    first = _Sessions((original, *results), folder)
+    for index in range(1 + len(results)):
+        first.of(index)
     failure = ""
     for one_row, caution in product((signature.given_once, not signature.given_once), Caution):
         drawn = replace(plan, one_user_row=one_row)
         rows = asked
         drawn.check(asked)
         if inputs.fixed_batch is None and longest < math.inf:
-            rows = affordable(partial(_run, before, drawn, caution), asked, longest)
+            rows = affordable(partial(_run, first.of(0), drawn, caution), asked, longest)
         feeds = drawn.draw(rows, SEED, caution)
-        full, single = dict(feeds.full), signature.feeds(feeds.full, feeds.single)
+        fed = [dict(feeds.full), *[signature.feeds(feeds.full, feeds.single)] * len(results)]
         try:
-            before.run(None, full)
-            for one in after:
-                one.run(None, single)
+            for index, feed in enumerate(fed):
+                first.of(index).run(None, feed)
         except Exception as error:  # the runtime has a class for each status code and no common base
             failure = failure or runtime_message(error)
             continue
-        calls = [partial(before.run, None, full), *(partial(one.run, None, single) for one in after)]
-        return _Runs(rows, asked, [[t * 1e3 for t in times] for times in _in_turn(calls, seconds)])
+        times = in_rounds([partial(first.call, index, feed) for index, feed in enumerate(fed)], seconds)
+        return _Runs(rows, asked, [[t * 1e3 for t in own] for own in times])
     raise ModelError(f"the time could not be measured at {asked} candidates: {failure}")
+
+
+class _Sessions:
+    """Models as they are loaded: those that were needed to find inputs are the first that are timed."""
+
+    def __init__(self, models: Sequence[ModelLike], folder: Path | None) -> None:
+        self._models = [model if isinstance(model, onnx.ModelProto) else str(model) for model in models]
+        self._folder = folder
+        self._ready: dict[int, Any] = {}
+
+    def of(self, index: int) -> Any:
+        """The session of a model, which is kept until it is timed."""
+        if index not in self._ready:
+            self._ready[index] = session(self._models[index], threads=1, folder=self._folder)
+        return self._ready[index]
+
+    def call(self, index: int, feed: Mapping[str, Array]) -> Call:
+        """One run of a model, in a session that only this call keeps."""
+        running = self.of(index)
+        del self._ready[index]
+        running.run(None, feed)
+        return partial(running.run, None, feed)
 
 
 def _run(model: Any, plan: FeedPlan, caution: Caution, rows: int) -> None:
@@ -174,24 +197,3 @@ def try_to_measure(*args: Any, **options: Any) -> tuple[Timing | None, str]:
         return None, str(error)
     except Exception as error:  # a type that the runtime takes from nobody, no memory for so many rows, ...
         return None, f"the time could not be measured: {runtime_message(error)}"
-
-
-def _for_session(model: ModelLike) -> Any:
-    import onnx
-
-    return model if isinstance(model, onnx.ModelProto) else str(model)
-
-
-def _in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> list[list[float]]:
-    """Times calls one after the other, in alternating order, so that a busy machine is busy for all."""
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    for turn in range(MOST_RUNS):
-        if turn >= FEWEST_RUNS and time.perf_counter() > end:
-            break
-        order = range(len(calls)) if turn % 2 == 0 else reversed(range(len(calls)))
-        for index in order:
-            start = time.perf_counter()
-            calls[index]()
-            times[index].append(time.perf_counter() - start)
-    return times

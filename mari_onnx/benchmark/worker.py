@@ -6,11 +6,10 @@ spinning while the next side is measured.
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ import onnx
 
 from mari_onnx.benchmark.job import Entrant, Job, read_arrays
 from mari_onnx.runtime import DATA_FOLDER, onnxruntime, runtime_path
+from mari_onnx.turns import Call, in_rounds
 from mari_onnx.verification.sessions import runtime_message
 from mari_onnx.verification.source import Array
 
 CPU = "CPUExecutionProvider"
 ON_DEVICE = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
-FEWEST_TURNS = 3
-MOST_TURNS = 1_000
 SHOWN_ERRORS = 3
 
 
@@ -47,19 +45,22 @@ def main(argv: Sequence[str]) -> int:
 def _measured(job: Job, arrays: Mapping[str, Array]) -> dict[str, Any]:
     """The times by side, and why the others cannot be run."""
     own_pools = _share_threads(job.threads)
-    calls: dict[str, Callable[[], object]] = {}
     refused: dict[str, str] = {}
-    for entrant in job.entrants:
+
+    def load(entrant: Entrant) -> Call | None:
         try:
             call = _call(job, entrant, arrays, own_pools)
             call()  # the first run also allocates, compiles and tunes
-            calls[entrant.side] = call
         except UnusableError:
             raise
         except Exception as error:  # the runtime has a class for each status code and no common base
             refused[entrant.side] = runtime_message(error)
-    seconds = in_turn(list(calls.values()), job.seconds) if calls else []
-    return {"seconds": dict(zip(calls, seconds, strict=True)), "refused": refused}
+            return None
+        return call
+
+    found = in_rounds([partial(load, entrant) for entrant in job.entrants], job.seconds)
+    seconds = {entrant.side: own for entrant, own in zip(job.entrants, found, strict=True) if own}
+    return {"seconds": seconds, "refused": refused}
 
 
 def _share_threads(threads: int) -> bool:
@@ -71,7 +72,7 @@ def _share_threads(threads: int) -> bool:
     return False
 
 
-def _call(job: Job, entrant: Entrant, arrays: Mapping[str, Array], own_pools: bool) -> Callable[[], object]:
+def _call(job: Job, entrant: Entrant, arrays: Mapping[str, Array], own_pools: bool) -> Call:
     """One run of a model on inputs that are in place already."""
     running = _session(job, entrant, own_pools)
     if job.provider not in running.get_providers():
@@ -113,37 +114,6 @@ def _bind(binding: Any, name: str, array: Array, dtype: int | None, provider: st
     else:
         device = "cuda" if provider in ON_DEVICE else "cpu"
         binding.bind_ortvalue_input(name, values.ortvalue_from_numpy(array, device, 0))
-
-
-def in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> list[list[float]]:
-    """Times calls one after the other, in alternating order, so that a busy machine is busy for all.
-
-    Each timed run comes after one that does not count, so that a side finds its own weights in the caches, as it does
-    where it is served, and not what another side has left there.
-
-    Args:
-        calls: What to time.
-        seconds: Stop after so long, once each was timed a few times.
-
-    Returns:
-        Seconds, by call and turn.
-    """
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    gc.disable()
-    try:
-        for turn in range(MOST_TURNS):
-            if turn >= FEWEST_TURNS and time.perf_counter() > end:
-                break
-            order = range(len(calls)) if turn % 2 == 0 else reversed(range(len(calls)))
-            for index in order:
-                calls[index]()
-                start = time.perf_counter()
-                calls[index]()
-                times[index].append(time.perf_counter() - start)
-    finally:
-        gc.enable()
-    return times
 
 
 if __name__ == "__main__":

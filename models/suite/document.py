@@ -23,8 +23,9 @@ Written by `python -m models.suite FOLDER` (`make bench`), where FOLDER holds ex
 industrial --out FOLDER` writes them. Four sides of each model are timed: *vanilla*, as exported; *one-shot*, where what
 depends on the user alone runs once and no rule was applied; *full*, what `mari-onnx optimize` makes of it by default;
 and the *floor*, the same with the user's inputs frozen, so that the item side alone is left. ONNX Runtime's own
-optimizations are on for all sides. All run in turn in one process, each timed run after one that does not count; times
-are medians, and ratios are medians over turns. Inputs are random and in place before the clock starts.
+optimizations are on for all sides. All run in turn in one process, each timed run after one that does not count, in an
+order drawn for each turn; all are loaded several times, in one order and in the opposite. Times are medians, and ratios
+are medians over turns. Inputs are random and in place before the clock starts.
 """
 
 STUDIES: Mapping[str, tuple[str, str, str, str]] = {

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mari_onnx.benchmark.run import Settings
-from mari_onnx.benchmark.worker import in_turn
+from mari_onnx.turns import in_turn
 from models import catalog
 
 TOOLS = ("onnxsim", "onnxslim")

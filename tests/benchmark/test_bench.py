@@ -12,8 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import mari_onnx
-from mari_onnx import ModelError, UsageError, VerificationError
-from mari_onnx.benchmark import worker
+from mari_onnx import ModelError, UsageError, VerificationError, turns
 from mari_onnx.benchmark.job import Store, read_arrays
 from mari_onnx.benchmark.report import summarise
 from mari_onnx.runtime import session
@@ -33,7 +32,7 @@ def test_all_sides_at_all_sizes():
     assert report.machine.cores >= 1
     for one in report.measured:
         assert 0 < one.quartiles[0] <= one.milliseconds <= one.quartiles[1]
-        assert one.runs >= worker.FEWEST_TURNS
+        assert one.runs >= turns.FEWEST_TURNS * turns.ROUNDS_OF_HEAVY
         assert one.candidates_per_second == pytest.approx(1e3 * one.candidates / one.milliseconds)
     assert report.of("vanilla", 3).over_vanilla == 1
     assert report.of("floor", 3, threads=2).of_floor == 1
@@ -162,13 +161,6 @@ def test_a_measuring_process_that_dies(monkeypatch):
     monkeypatch.setattr("mari_onnx.benchmark.process.subprocess.run", run)
     with pytest.raises(ModelError, match=r"^the process that measures ended with status 7: the reason$"):
         mari_onnx.bench(rankers.ranker(), None, ["user_x"], candidates=(1,), **SHORT)
-
-
-def test_turns_alternate_and_each_timed_run_follows_one_that_does_not_count():
-    called: list[str] = []
-    times = worker.in_turn([lambda: called.append("a"), lambda: called.append("b")], seconds=1e-9)
-    assert [len(own) for own in times] == [worker.FEWEST_TURNS] * 2
-    assert "".join(called) == "aabb" + "bbaa" + "aabb"
 
 
 def test_figures_of_turns():
