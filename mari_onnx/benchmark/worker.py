@@ -94,11 +94,12 @@ def _session(job: Job, entrant: Entrant, own_pools: bool) -> Any:
         runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = SHOWN_ERRORS
-    options.use_per_session_threads = own_pools
     if own_pools:
         options.intra_op_num_threads = job.threads
         if job.threads > 1:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    else:
+        options.use_per_session_threads = False  # a setting that older releases do not have
     model: str | bytes = runtime_path(entrant.model)
     if entrant.folder is not None:
         options.add_session_config_entry(DATA_FOLDER, runtime_path(entrant.folder))
