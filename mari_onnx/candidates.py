@@ -133,8 +133,8 @@ def repeated_inside(graph: Graph, users: Sequence[str], axes: Mapping[str, int],
     def fits(single: Sequence[str]) -> bool:
         return can_run(graph, {n: (axis, 1 if n in single else MANY) for n, axis in axes.items() if symbols[n]})
 
-    # Where the user has inputs of both names, the names hardly tell what is repeated.
-    doubted = bool(other) and len(other) < len(users)
+    # Where the user has inputs of both names, the names hardly tell what is repeated; a number of rows is no name.
+    doubted = len(other) < sum(rows_of(graph, name, axes) is None for name in users)
     return unlikely if other and (doubted or not fits(likely)) and fits(unlikely) else likely
 
 

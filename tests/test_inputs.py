@@ -515,3 +515,16 @@ def test_a_history_without_candidates_is_a_list() -> None:
     )
     assert sides(chosen) == {"u": "shared", "i": "item", "j": "item"}
     assert chosen.repeated_inside == ()
+
+
+@pytest.mark.parametrize("other", ["float[1] v", "float[3,4] v"])
+def test_a_number_of_rows_does_not_say_that_the_user_has_inputs_of_both_names(other: str) -> None:
+    """Beside it, the rows of the only user's input that has some would be one, and so would an output made of them."""
+    chosen = from_text(
+        f"float[P,4] u, float[Q,4] i, {other}",
+        "y = Add(u, i) z = Neg(u) w = Mul(v, v)",
+        ["u", "v"],
+        "float[?,?] y, float[?,?] z, float w",
+    )
+    assert chosen.repeated_inside == ()
+    assert sides(chosen) == {"u": "user", "i": "item", "v": "shared"}
