@@ -215,6 +215,8 @@ def _verified(
         if checked.passed:
             return checked
         problem = checked.summary()
+        if checked.restless:
+            raise VerificationError(f"{problem}; {checked.restless}")
         advice = checked.sensitivity or advice
     except UnusableResultError as error:
         problem = str(error)

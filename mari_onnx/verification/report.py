@@ -154,6 +154,7 @@ class VerifyReport:
         seeds: the number of seeds per batch size.
         runs: the number of compared runs.
         notes: sentences about what the reader should know.
+        restless: a sentence where the original does not agree with itself, looked for where they differ.
     """
 
     passed: bool
@@ -163,6 +164,7 @@ class VerifyReport:
     seeds: int
     runs: int
     notes: tuple[str, ...] = ()
+    restless: str = ""
 
     @property
     def sensitivity(self) -> str:

@@ -21,6 +21,7 @@ from mari_onnx.verification.feeds import OPEN_SIZE, SHORT_OPEN_SIZES, FeedPlan, 
 from mari_onnx.verification.layouts import candidate_axes
 from mari_onnx.verification.order import check_order, doubt
 from mari_onnx.verification.report import OutputReport, VerifyReport
+from mari_onnx.verification.restless import restless
 from mari_onnx.verification.sessions import RunError, Session, open_session
 from mari_onnx.verification.signature import Inputs, match_signatures, original_inputs, stated_axes
 from mari_onnx.verification.source import Array, ModelLike, ModelSource, computed_types, open_source
@@ -133,11 +134,12 @@ def verify(
         state.note(report.drift)
         state.note(report.sameness)
     passed = all(report.mismatch is None for report in state.reports.values())
+    unsteady = "" if passed else restless(pair, state)
     if not passed:
         compare_choices(pair, state)
-        state.note(doubt(source, other))
-    reports = tuple(state.reports.values())
-    return VerifyReport(passed, reports, state.ranking, tuple(state.batches), seeds, state.runs, tuple(state.notes))
+        state.note(unsteady or doubt(source, other))
+    reports, runs = tuple(state.reports.values()), tuple(state.batches)
+    return VerifyReport(passed, reports, state.ranking, runs, seeds, state.runs, tuple(state.notes), unsteady)
 
 
 def _opened(source: ModelSource, unusable: type[ModelError], advice: str = "") -> Session:

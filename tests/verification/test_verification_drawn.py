@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mari_onnx import optimize
+from mari_onnx import VerificationError, optimize
 from mari_onnx.verification import verify
 from mari_onnx.verification.drawn import settled
 from mari_onnx.verification.sessions import open_session
@@ -94,3 +94,31 @@ def test_a_model_that_draws_nothing_is_itself(original):
 def test_several_are_counted(make):
     model = drawing(make, "q = RandomNormalLike(h) p = RandomUniformLike(h) r = Add(q, p)")
     assert "(RandomNormalLike 'q' and 1 more)" in settled(open_source(model)).note
+
+
+LEFT_AS_THEY_ARE = {
+    # ONNX Runtime leaves a Dropout out, whatever it is told, but for one of an input.
+    "Dropout 'd'": """half = Constant<value_float=0.5>() yes = Constant<value=bool {1}>() d = Dropout(item, half, yes)
+        last = Constant<value_ints=[1]>() s = ReduceSum(d, last) r = Add(h, s)""",
+    "Multinomial 'd'": "d = Multinomial<sample_size=4, dtype=6>(h) r = Cast<to=1>(d)",
+}
+
+
+@pytest.mark.parametrize(("node", "draw"), LEFT_AS_THEY_ARE.items(), ids=LEFT_AS_THEY_ARE.keys())
+def test_an_original_that_does_not_agree_with_itself_is_told(make, node, draw):
+    with pytest.raises(VerificationError) as raised:
+        optimize(drawing(make, draw), user_inputs=USER)
+    message = str(raised.value)
+    assert f"the original itself makes other numbers of the same inputs each time that it runs ({node})" in message
+    assert ("evaluation mode" in message) == ("Dropout" in node)
+    assert "report" not in message
+
+
+def test_a_result_that_is_wrong_is_not_laid_to_the_original(make):
+    """It draws numbers, but those are fixed."""
+    original = drawing(make, DRAWS["normal"])
+    other = drawing(make, DRAWS["normal"])
+    other.graph.node[-1].op_type = "Sub"
+    report = verify(original, other, user_inputs=USER)
+    assert not report.passed
+    assert not report.restless
