@@ -78,7 +78,8 @@ def parse_spec(text: str) -> InputSpec:
     found = _COLUMNS.match(stripped)
     if found is not None:
         return InputSpec(found["name"].strip(), found["columns"], text)
-    if not stripped or ("[" in stripped and stripped.endswith("]") and ":" in stripped):
+    unclosed = stripped.count("[") != stripped.count("]")
+    if not stripped or ("[" in stripped and ":" in stripped and (stripped.endswith("]") or unclosed)):
         raise UsageError(f"'{text}' does not name an input; write a name, a glob, or columns as in 'X[:, 0:12,20]'")
     return InputSpec(stripped, None, text)
 

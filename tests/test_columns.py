@@ -70,7 +70,7 @@ def test_names_with_spaces_around_them_and_globs(pattern: str, found: list[str])
     assert matching(pattern, [" user a", "user*b"]) == found
 
 
-@pytest.mark.parametrize("text", ["", "   ", "X[:]", "X[0:3]", "X[0, 1:2]"])
+@pytest.mark.parametrize("text", ["", "   ", "X[:]", "X[0:3]", "X[0, 1:2]", "X[:, 0:3", "X[:, [0,1]]"])
 def test_what_is_not(text: str) -> None:
     with pytest.raises(UsageError, match="does not name an input"):
         parse_spec(text)
