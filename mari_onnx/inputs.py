@@ -158,7 +158,7 @@ def _from_metadata(graph: Graph) -> Found | None:
         return None
     try:
         specs = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         specs = [s.strip() for s in text.split(";") if s.strip()]
     if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
         raise UsageError(f"the model's metadata '{METADATA_USER}' is not a list of inputs: {text}")
@@ -172,8 +172,8 @@ def _taken_apart(graph: Graph) -> dict[str, str]:
     text = next((p.value for p in graph.model.metadata_props if p.key == METADATA_STACKED), "{}")
     try:
         taken = json.loads(text)
-        return {name: entry["user"] for name, entry in taken.items() if name not in graph.inputs}
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return {name: str(entry["user"]) for name, entry in taken.items() if name not in graph.inputs}
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
         return {}
 
 

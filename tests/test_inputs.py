@@ -207,6 +207,12 @@ def test_the_models_own_word_by_hand() -> None:
     assert choose("float[B,8] X", metadata="X[:, 0:3,5]").stacked == {"X": (0, 1, 2, 5)}
 
 
+@pytest.mark.parametrize("metadata", ["[" * 3000, "9" * 5000])
+def test_metadata_that_is_too_much_to_read_is_taken_for_a_name(metadata: str) -> None:
+    with pytest.raises(UsageError, match="no input"):
+        choose(PLAIN, metadata=metadata)
+
+
 def test_the_callers_word_counts_more() -> None:
     assert sides(choose(PLAIN, ["b"], metadata=["a"])) == {"a": "item", "b": "user", "c": "item"}
 

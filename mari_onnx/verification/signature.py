@@ -163,7 +163,7 @@ def _json(source: ModelSource, key: str) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelError(f"{source.role}: metadata '{key}' is not valid JSON") from None
 
 
@@ -172,7 +172,9 @@ def stated_axes(*sources: ModelSource) -> dict[str, int | None]:
     for source in sources:
         axes = _json(source, CANDIDATE_AXIS_KEY)
         if isinstance(axes, dict):
-            return {str(name): None if axis is None else int(axis) for name, axis in axes.items()}
+            if not all(axis is None or isinstance(axis, int) for axis in axes.values()):
+                raise ModelError(f"{source.role}: metadata '{CANDIDATE_AXIS_KEY}' is not understood")
+            return axes
     return {}
 
 
@@ -180,12 +182,20 @@ def stacked_inputs(source: ModelSource) -> tuple[StackedInput, ...]:
     """The inputs that the optimizer split by columns, from its metadata."""
     found = _json(source, STACKED_INPUTS_KEY) or {}
     try:
-        return tuple(
+        entries = [
             StackedInput(name, entry["user"], entry["item"], tuple(entry["user_columns"]), tuple(entry["item_columns"]))
             for name, entry in found.items()
-        )
+        ]
     except (KeyError, TypeError, AttributeError):
-        raise ModelError(f"{source.role}: metadata '{STACKED_INPUTS_KEY}' is not understood") from None
+        entries = None
+    if entries is None or not all(map(_is_understood, entries)):
+        raise ModelError(f"{source.role}: metadata '{STACKED_INPUTS_KEY}' is not understood")
+    return tuple(entries)
+
+
+def _is_understood(entry: StackedInput) -> bool:
+    names, columns = (entry.user, entry.item), (*entry.user_columns, *entry.item_columns)
+    return all(isinstance(name, str) for name in names) and all(isinstance(column, int) for column in columns)
 
 
 def parse_user_inputs(specs: Sequence[str], inputs: Inputs) -> tuple[UserInput, ...]:
@@ -307,7 +317,19 @@ def match_signatures(original: Inputs, optimized: ModelSource, user_inputs: Sequ
     made = {*original.names, *(entry.user for entry in stacked), *(entry.item for entry in stacked)}
     unknown = [name for name in theirs if name not in made]
     problem = f"the optimized model has an input that the original lacks: '{unknown[0]}'" if unknown else None
+    misfits = filter(None, (_misfit(entry, original[entry.name]) for entry in stacked))
+    problem = problem or next(misfits, None)
     return Signature(user, single, stacked, tuple(theirs), problem, _given_once(original, optimized, user))
+
+
+def _misfit(entry: StackedInput, info: InputInfo) -> str:
+    """What to say where the columns of an input that became two are not those that it has; empty otherwise."""
+    width = info.dims[1] if len(info.dims) > 1 else None
+    columns = sorted((*entry.user_columns, *entry.item_columns))
+    if isinstance(width, int) and columns == list(range(width)):
+        return ""
+    count = len(columns)
+    return f"the optimized model was made for {count} columns of '{entry.name}', the original has {width or 'none'}"
 
 
 def _given_once(original: Inputs, optimized: ModelSource, user: Sequence[UserInput]) -> bool:

@@ -48,6 +48,20 @@ def test_stacked_inputs_by_metadata(stacked, split, with_metadata):
     assert not verify(stacked, swapped).passed
 
 
+def test_stacked_inputs_of_an_original_with_other_columns(make, weight, split, with_metadata):
+    """A result of today beside the model of last week."""
+    older = make("g (float[B,4] X) => (float[B,1] y) { y = MatMul(X, w) }", w=weight[:4])
+    report = verify(older, with_metadata(split, stacked_inputs=props()), user_inputs=["X[:, 0,3]"])
+    assert "the optimized model was made for 5 columns of 'X', the original has 4" in report.summary()
+
+
+@pytest.mark.parametrize("wrong", [{"user": 3}, {"item": ["X_item"]}, {"user_columns": "034"}, {"item_columns": [0.5]}])
+def test_stacked_inputs_that_are_not_understood(stacked, split, with_metadata, wrong):
+    marked = with_metadata(split, stacked_inputs={"X": {**props()["X"], **wrong}})
+    with pytest.raises(ModelError, match=r"'mari.stacked_inputs' is not understood"):
+        verify(stacked, marked)
+
+
 def test_stacked_inputs_by_name(stacked, split):
     assert verify(stacked, split, user_inputs=["X[:, 0,3:5]"]).passed
     assert not verify(stacked, split, user_inputs=["X[:, 1,3:5]"]).passed
@@ -254,6 +268,15 @@ def test_unreadable_metadata(original, optimized):
     onnx.helper.set_model_props(copy, {"mari.user_inputs": "{"})
     with pytest.raises(ModelError, match="not valid JSON"):
         verify(original, copy)
+
+
+@pytest.mark.parametrize("axes", ['{"item": {}}', '{"item": "a"}', '{"item": 1.5}'])
+def test_candidate_axes_that_are_no_numbers(make, axes):
+    model = make("g (float[B,2] user, float[B,2] item) => (float[B,2] y) { y = Add(user, item) }")
+    optimized = optimize(model, user_inputs=["user"]).model
+    onnx.helper.set_model_props(optimized, {"mari.user_inputs": '["user"]', "mari.candidate_axis": axes})
+    with pytest.raises(ModelError, match=r"'mari.candidate_axis' is not understood"):
+        verify(model, optimized)
 
 
 @given(st.integers(1, 9), st.integers(0, 5))
