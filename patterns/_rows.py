@@ -28,6 +28,26 @@ OPERATORS = {*UNARY, *BROADCASTING, *REDUCTIONS, *PRODUCTS, *NORMS, "Gather", "C
 """Operators that may work row by row."""
 
 
+def moves_rows(node: Node) -> bool:
+    """Whether a node puts the rows, axis 0, elsewhere, or what was elsewhere there."""
+    return node.op == "Transpose" and not node.domain and bool(node.attrs.get("perm")) and row_axis(node) != 0
+
+
+def row_axis(node: Node) -> int:
+    """The axis of what a Transpose reads that is axis 0 of what it makes."""
+    return int(node.attrs["perm"][0])
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether rows come of a node, laid end to end."""
+    return node.op in LEAVES or moves_rows(node)
+
+
+def with_axes(order: Sequence[int], lead: int) -> list[int]:
+    """The order of a Transpose where axis 0 of what it reads is several."""
+    return [new for old in order for new in (range(lead) if old == 0 else [old + lead - 1])]
+
+
 def rows_of(node: Node, at: Workspace) -> list[str] | None:
     """The inputs of a node that must have rows, ``None`` where the node does not work row by row."""
     labels = labels_of(node, at) if node.op in OPERATORS and at.fact(node.output).rank else None
@@ -47,6 +67,8 @@ def apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> st
         made: What it reads, with these axes, by what it read.
         at: Where it is built.
     """
+    if moves_rows(node):
+        return _moved_apart(node, lead, at)
     if node.op in LEAVES:
         tail = (at.fact(node.output).shape or ())[1:]
         return at.reshape(node.output if node.op in REPEATS else node.inputs[0], (*lead, *tail))
@@ -65,6 +87,17 @@ def apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> st
     if node.op == "Einsum":
         return at.emit("MatMul", inputs)
     return at.emit(node.op, inputs, **attrs)
+
+
+def _moved_apart(node: Node, lead: Shape, at: Workspace) -> str:
+    """Rows that were merged on another axis, and moved to the front behind that."""
+    place, shape = row_axis(node), at.fact(node.inputs[0]).shape or ()
+    flat = at.graph.producer(node.inputs[0])
+    source = flat.inputs[0] if flat is not None else node.inputs[0]
+    cut = at.reshape(source, (*shape[:place], *lead, *shape[place + 1 :]))
+    more = len(lead) - 1
+    order = [int(axis) + more * (int(axis) > place) for axis in node.attrs["perm"][1:]]
+    return at.emit("Transpose", [cut], perm=[*range(place, place + len(lead)), *order])
 
 
 def _product(inputs: Sequence[str], transposed: bool, at: Workspace) -> str:

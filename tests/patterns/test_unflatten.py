@@ -197,6 +197,65 @@ def test_a_matrix_that_is_the_same_for_all_heads() -> None:
         assert outcome.times == 1
 
 
+@pytest.mark.parametrize("back", ["-1, 8", "-1, 1, 8", "1, -1, 8", "-1, 2, 4"])
+def test_heads_of_one_query_that_lie_side_by_side_again(back: str) -> None:
+    """[B, 2 * 4] as [B * 2, 1, 4] and back, as ``nn.MultiheadAttention`` has it for one query of each candidate."""
+    shape = back.replace("-1", "B").replace(" ", "")
+    outcome = apply(
+        RULE,
+        f"""score (float[B,8] item, float[B,8] item2) => (float[{shape}] y)
+        <int64[3] heads = {{-1, 1, 4}}, int64[{len(back.split(","))}] back = {{{back}}}> {{
+            q = Reshape(item, heads)
+            k = Reshape(item2, heads)
+            t = Transpose<perm = [0, 2, 1]>(k)
+            m = MatMul(q, t)
+            s = Sigmoid(m)
+            o = MatMul(s, k)
+            y = Reshape(o, back)
+        }}""",
+        exact=False,
+    )
+    assert outcome.times == 1
+    assert outcome.size_of(outcome.of("MatMul")[0].input[0]) == (CANDIDATES, 2, 1, 4)
+
+
+TIME_MAJOR = """score (float[{front}3,B,8] item, float[{front}5,B,8] item2) => (float[{result}] y)
+<int64[3] heads = {{3, -1, 4}}, int64[3] keys = {{5, -1, 4}}, int64[{rank}] back = {{{back}}}> {{
+    r = Reshape(item, heads)
+    q = Transpose<perm = [1, 0, 2]>(r)
+    l = Reshape(item2, keys)
+    k = Transpose<perm = [1, 2, 0]>(l)
+    v = Transpose<perm = [1, 0, 2]>(l)
+    m = MatMul(q, k)
+    s = Softmax<axis = -1>(m)
+    o = MatMul(s, v)
+    t = Transpose<perm = {turn}>(o)
+    y = Reshape(t, back)
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("turn", "back", "result"),
+    [
+        ("[1, 0, 2]", "3, -1, 8", "3,B,8"),
+        ("[1, 0, 2]", "3, -1, 2, 4", "3,B,2,4"),
+        ("[1, 0, 2]", "1, 3, -1, 8", "1,3,B,8"),
+        ("[2, 1, 0]", "4, 3, -1, 2", "4,3,B,2"),
+    ],
+)
+@pytest.mark.parametrize("front", ["", "1,"])
+def test_rows_that_were_merged_on_another_axis(turn: str, back: str, result: str, front: str) -> None:
+    """Queries [T, B, heads * k] as [T, B * heads, k], turned to [B * heads, T, k], and the result turned back."""
+    text = TIME_MAJOR.format(turn=turn, back=back, result=result, rank=len(back.split(",")), front=front)
+    outcome = apply(RULE, text, exact=False)
+    assert outcome.times == (0 if front else 1), "an axis more in front lies on another place"
+    if not front:
+        assert [outcome.size_of(v) for v in outcome.of("MatMul")[0].input] == [
+            (CANDIDATES, 2, 3, 4),
+            (CANDIDATES, 2, 4, 5),
+        ]
+
+
 @pytest.mark.parametrize("axes", ["axes = [0], ", "axes = [-3, 1], ", ""])
 def test_what_is_found_of_all_rows_stays(axes: str) -> None:
     text = HEADS.format(
