@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,23 @@ class _Search:
             if blocker is not None and not self._is_unproven(blocker):
                 groups.setdefault(blocker, []).append(node)
         for blocker, nodes in groups.items():
-            yield self._leftover(Kind.REPEATED, blocker, self._why_repeated(blocker, nodes), nodes)
+            found = self._leftover(Kind.REPEATED, blocker, self._why_repeated(blocker, nodes), nodes)
+            behind = sum(node_cost(n, self.facts, self.model) for n in self._repeating_for(nodes))
+            yield replace(found, microseconds=found.microseconds + behind)
+
+    def _repeating_for(self, nodes: list[Node]) -> list[Node]:
+        """What repeats rows for nobody but these nodes: where they are views, the rows are written in front of them."""
+        known, queue, found = set(nodes), list(nodes), []
+        while queue:
+            for value in queue.pop().inputs:
+                node = self.graph.producer(value) if value else None
+                if node is None or node in known or not self._makes_user_rows(node):
+                    continue
+                if all(c in known for v in node.outputs if v for c in self.graph.consumers(v)):
+                    known.add(node)
+                    queue.append(node)
+                    found.append(node)
+        return found
 
     def _why_repeated(self, blocker: Node, nodes: list[Node]) -> str:
         told = f"it reads {', '.join(n.where() for n in nodes)} in full"

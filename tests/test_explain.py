@@ -14,6 +14,7 @@ from mari_onnx.explain import explain
 from mari_onnx.ir import read_graph
 from mari_onnx.leftovers import Kind
 from mari_onnx.options import Options
+from mari_onnx.rewrite.cost import CostModel
 from tests import rankers
 from tests.cli.conftest import cli  # noqa: F401  # a fixture
 
@@ -48,6 +49,23 @@ g (float[B,8] user_x, float[B,8] user_y, float[B,8] item_x) => (float[B,3,4] sco
   h = MatMul(x, w)
   m = MatMul(n, w)
   score = Add(h, m)
+}
+"""
+
+
+HEADS_END_TO_END = """
+g (float[B,4,64] user_x, float[B,64,3] item_x) => (float[B,4,6] score) {
+  a = Slice(user_x, zero, half, last)
+  b = Slice(user_x, half, all, last)
+  u = Concat<axis=0>(a, b)
+  c = Slice(item_x, zero, half, middle)
+  d = Slice(item_x, half, all, middle)
+  i = Concat<axis=0>(c, d)
+  h = MatMul(u, i)
+  r = Shape<start=0, end=1>(item_x)
+  e = Slice(h, zero, r, zero)
+  f = Slice(h, r, all, zero)
+  score = Concat<axis=2>(e, f)
 }
 """
 
@@ -112,6 +130,18 @@ def test_a_repeated_value_and_the_node_that_reads_it():
     assert left.node == "Concat 'x'"
     assert "Hardmax 'n' wants user and item in one value" in left.reason
     assert (left.elements, left.bytes) == (100 * 64, 100 * 64 * 4)
+
+
+def test_what_is_written_in_front_of_a_view_counts_as_well():
+    """Rows of several heads end to end are repeated by an Expand, of which the product reads a view."""
+    model = rankers.text(HEADS_END_TO_END)
+    for name, number in {"zero": 0, "half": 32, "all": 10**6, "middle": 1, "last": 2}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array([number]), name))
+    found = explain(model, OPTIONS)
+    (left,) = [one for one in found.leftovers if one.kind is Kind.REPEATED]
+    assert left.node == "MatMul 'h'"
+    assert [name.split()[0] for name in left.nodes] == ["Reshape"]
+    assert left.microseconds > CostModel().launch, "more than a view takes"
 
 
 def test_what_could_not_be_proven_and_the_operator_to_blame():
