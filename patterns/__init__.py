@@ -112,6 +112,7 @@ from mari_onnx.patterns.split_kernel import SplitKernel
 from mari_onnx.patterns.split_mixing import SplitMixing
 from mari_onnx.patterns.split_product import SplitProduct
 from mari_onnx.patterns.stacked_pieces import StackedPieces
+from mari_onnx.patterns.stacked_rows import StackedRows
 from mari_onnx.patterns.sum_into_bias import SumIntoBias
 from mari_onnx.patterns.tensordot import Tensordot
 from mari_onnx.patterns.thin_product import ThinProduct
@@ -145,6 +146,7 @@ RULES: tuple[Rule[Any], ...] = (
     ProductNorm(),
     NormProduct(),
     ConcatExchange(),
+    StackedRows(),
     JoinedRows(),
     TowerParts(),
     Tensordot(),

@@ -73,9 +73,21 @@ def whole_parts(node: Node, at: Workspace) -> WholeParts | None:
     rows = joined_rows(node.inputs[0], at)
     if rows is None:
         return None
-    ranges = _sliced(node, rows, at) if node.op == "Slice" else _split(node, rows, at)
+    ranges = cut_rows(node, rows.axis, rows.total, at)
     pieces = [_between(rows, *found) for found in ranges]
     return WholeParts(tuple(p for p in pieces if p), rows.axis) if pieces and all(pieces) else None
+
+
+def cut_rows(node: Node, axis: int, total: Dim, at: Workspace) -> list[tuple[Dim, Dim]]:
+    """Where what a Slice or a Split takes along an axis begins and ends, for each output; none where that is not known.
+
+    Args:
+        node: The Slice or Split.
+        axis: An axis of what it reads, from the front; along another one nothing may be cut.
+        total: How many entries that has there.
+        at: The graph around it.
+    """
+    return _sliced(node, axis, total, at) if node.op == "Slice" else _split(node, axis, total, at)
 
 
 def leading_parts(value: str, at: Workspace) -> Parts | None:
@@ -93,22 +105,22 @@ def _between(rows: EndToEnd, start: Dim, end: Dim) -> tuple[str, ...]:
     return () if first is None or last is None else rows.values[first:last]
 
 
-def _sliced(node: Node, rows: EndToEnd, at: Workspace) -> list[tuple[Dim, Dim]]:
+def _sliced(node: Node, axis: int, total: Dim, at: Workspace) -> list[tuple[Dim, Dim]]:
     cuts = open_cuts_of(node, at.fact(node.inputs[0]).rank or 0, at)
-    if cuts is None or list(cuts) != [rows.axis] or not same(cuts[rows.axis].step, 1):
+    if cuts is None or list(cuts) != [axis] or not same(cuts[axis].step, 1):
         return []
-    found = borders(rows.total, cuts[rows.axis].start, cuts[rows.axis].end)
+    found = borders(total, cuts[axis].start, cuts[axis].end)
     return [] if found is None else [found]
 
 
-def _split(node: Node, rows: EndToEnd, at: Workspace) -> list[tuple[Dim, Dim]]:
+def _split(node: Node, axis: int, total: Dim, at: Workspace) -> list[tuple[Dim, Dim]]:
     rank = at.fact(node.inputs[0]).rank or 0
     shapes = [at.fact(v).shape if v else None for v in node.outputs]
-    sizes = [s[rows.axis] for s in shapes if s is not None]
-    if int(node.attrs.get("axis", 0)) % rank != rows.axis or len(sizes) != len(shapes):
+    sizes = [s[axis] for s in shapes if s is not None]
+    if int(node.attrs.get("axis", 0)) % rank != axis or len(sizes) != len(shapes):
         return []
     ends = _places(sizes)
-    return list(pairwise(ends)) if same(ends[-1], rows.total) else []
+    return list(pairwise(ends)) if same(ends[-1], total) else []
 
 
 def _places(sizes: Sequence[Dim]) -> list[Dim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,10 +10,12 @@ from mari_onnx.analysis.facts import Shape
 from mari_onnx.analysis.transfer.elementwise import BROADCASTING, UNARY
 from mari_onnx.analysis.transfer.reductions import REDUCTIONS
 from mari_onnx.ir import Node
+from mari_onnx.ir.dims import same
 from mari_onnx.ir.orders import SOFTMAX
 from mari_onnx.patterns._labels import labels_of
 from mari_onnx.patterns._parts import turned
 from mari_onnx.patterns.einsum_matmul import is_product
+from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
 REPEATS = ("Expand", "Tile")
@@ -38,9 +40,22 @@ def row_axis(node: Node) -> int:
     return int(node.attrs["perm"][0])
 
 
+def is_stack(node: Node) -> bool:
+    """Whether a node lays several tensors with rows behind each other."""
+    return node.kind == "Concat" and node.attrs.get("axis") == 0
+
+
+def keeps_rows(node: Node, at: Workspace) -> bool:
+    """Whether a node lays out each row anew, by itself."""
+    if node.domain or node.op not in VIEWS:
+        return False
+    before, after = at.fact(node.inputs[0]).shape, at.fact(node.output).shape
+    return bool(before and after and same(before[0], after[0]))
+
+
 def is_leaf(node: Node) -> bool:
     """Whether rows come of a node, laid end to end."""
-    return node.op in LEAVES or moves_rows(node)
+    return node.op in LEAVES or moves_rows(node) or is_stack(node)
 
 
 def with_axes(order: Sequence[int], lead: int) -> list[int]:
@@ -50,6 +65,8 @@ def with_axes(order: Sequence[int], lead: int) -> list[int]:
 
 def rows_of(node: Node, at: Workspace) -> list[str] | None:
     """The inputs of a node that must have rows, ``None`` where the node does not work row by row."""
+    if keeps_rows(node, at):
+        return [node.inputs[0]]
     labels = labels_of(node, at) if node.op in OPERATORS and at.fact(node.output).rank else None
     places = labels.apart({0: 0}) if labels is not None else None
     if places is None or any(own not in ({}, {0: 0}) for own in places):
@@ -58,17 +75,27 @@ def rows_of(node: Node, at: Workspace) -> list[str] | None:
     return rows if _takes_more_axes(node, rows, at) else None
 
 
-def apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> str:
-    """The node on the tensors as they were before the merge.
+def tree_apart(nodes: Iterable[Node], lead: Shape, at: Workspace) -> dict[str, str]:
+    """What stands for the values of a tree on the tensors as they were before the merge.
 
     Args:
-        node: A node that works row by row, or a leaf.
+        nodes: Nodes that work row by row, and leaves, each behind what it reads.
         lead: The axes that were merged into axis 0.
-        made: What it reads, with these axes, by what it read.
         at: Where it is built.
     """
+    made: dict[str, str] = {}
+    for node in nodes:
+        made[node.output] = _apart(node, lead, made, at)
+    return made
+
+
+def _apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> str:
     if moves_rows(node):
         return _moved_apart(node, lead, at)
+    if is_stack(node):
+        return _unstacked(node, lead, at)
+    if node.op in VIEWS and node.inputs[0] in made:
+        return at.reshape(made[node.inputs[0]], (*lead, *(at.fact(node.output).shape or ())[1:]))
     if node.op in LEAVES:
         tail = (at.fact(node.output).shape or ())[1:]
         return at.reshape(node.output if node.op in REPEATS else node.inputs[0], (*lead, *tail))
@@ -98,6 +125,12 @@ def _moved_apart(node: Node, lead: Shape, at: Workspace) -> str:
     more = len(lead) - 1
     order = [int(axis) + more * (int(axis) > place) for axis in node.attrs["perm"][1:]]
     return at.emit("Transpose", [cut], perm=[*range(place, place + len(lead)), *order])
+
+
+def _unstacked(node: Node, lead: Shape, at: Workspace) -> str:
+    """Tensors that were laid behind each other, with an axis that numbers them."""
+    tail = (at.fact(node.output).shape or ())[1:]
+    return at.emit("Concat", [at.reshape(v, (1, *lead[1:], *tail)) for v in node.inputs], axis=0)
 
 
 def _product(inputs: Sequence[str], transposed: bool, at: Workspace) -> str:

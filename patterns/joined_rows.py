@@ -31,6 +31,7 @@ from mari_onnx.ir.dims import CANDIDATES, Dim, mentions_candidates, product, sam
 from mari_onnx.patterns._parts import joined
 from mari_onnx.patterns._row_alone import LAYERS
 from mari_onnx.patterns._row_tower import MAX_NODES, RowTower, row_tower
+from mari_onnx.patterns.stacked_rows import StackedRows, stacked_in_front
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -47,7 +48,7 @@ class JoinedRows(Rule[RowTower]):
 
     def match(self, node: Node, at: Workspace) -> RowTower | None:
         found = _tower([node], at)
-        if found is None:
+        if found is None or _is_of_one_kind(found, at):
             return None
         # Other ends of the same tower would keep what is in front of both running on all rows. Those that this one
         # reads have their own turn: in their place it would read something else, and be another node.
@@ -64,6 +65,14 @@ class JoinedRows(Rule[RowTower]):
         for other, results in sorted(zip(found.ends[1:], others, strict=True), key=lambda x: -found.nodes.index(x[0])):
             at.replace(other, results)
         return own
+
+
+def _is_of_one_kind(tower: RowTower, at: Workspace) -> bool:
+    """Whether the parts of each Concat are alike, as heads are: one tower does for them, with an axis of their own."""
+    if any(len({at.is_user(part) for part in parts}) > 1 for parts in tower.joined.values()):
+        return False
+    readers = [r for end in tower.ends for v in end.outputs if v for r in at.graph.consumers(v)]
+    return any(r.kind in StackedRows.ops and stacked_in_front(r, at) is not None for r in readers)
 
 
 def _tower(ends: Sequence[Node], at: Workspace) -> RowTower | None:

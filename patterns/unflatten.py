@@ -21,12 +21,10 @@ from dataclasses import dataclass
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, quotient, same
-from mari_onnx.patterns._rows import REPEATS, apart, is_leaf, moves_rows, row_axis, rows_of, with_axes
+from mari_onnx.patterns._row_tree import row_tree, without_ones
+from mari_onnx.patterns._rows import moves_rows, tree_apart, with_axes
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
-
-MAX_NODES = 64
-"""Larger trees are not looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +62,13 @@ class Unflatten(Rule[Rows]):
             return None
         front = turn.index(0) if turn else 0
         for lead in _leads(before, after, front):
-            nodes: dict[Node, None] = {}
-            if _is_rows(value, lead, nodes, at) and _has_layer(nodes):
-                return Rows(lead, tuple(nodes), value, turn, after)
+            nodes = row_tree(value, lead, at)
+            if nodes is not None:
+                return Rows(lead, nodes, value, turn, after)
         return None
 
     def rewrite(self, node: Node, found: Rows, at: Workspace) -> Sequence[str]:
-        made: dict[str, str] = {}
-        for member in found.nodes:
-            made[member.output] = apart(member, found.lead, made, at)
-        result = made[found.value]
+        result = tree_apart(found.nodes, found.lead, at)[found.value]
         if found.turn:
             result = at.emit("Transpose", [result], perm=with_axes(found.turn, len(found.lead)))
         return [at.reshape(result, found.shape)]
@@ -94,63 +89,10 @@ def _leads(before: Shape, after: Shape, front: int) -> Iterator[Shape]:
     """
     rows = before[0]
     for count in range(front + 2, len(after) + 1):
-        lead = _without_ones(after[front:count])
+        lead = without_ones(after[front:count])
         if len(lead) > 1 and same(product(lead), rows):
             yield lead
     heads = quotient(after[-1], before[-1])
     left = quotient(rows, heads) if isinstance(heads, int) and heads > 1 else None
     if left is not None and heads is not None:
         yield (left, heads)
-
-
-def _without_ones(sizes: Shape) -> Shape:
-    """Axes of size 1 are nowhere in particular: einsums come out of tf2onnx with several."""
-    return tuple(size for size in sizes if not same(size, 1))
-
-
-def _has_layer(nodes: dict[Node, None]) -> bool:
-    return not all(map(is_leaf, nodes))
-
-
-def _is_rows(value: str, lead: Shape, nodes: dict[Node, None], at: Workspace) -> bool:
-    """Whether the value has rows of tensors whose leading axes were merged; collects the nodes that lead to it."""
-    node = at.graph.producer(value)
-    if node is None or node.domain or len(node.outputs) != 1 or len(nodes) >= MAX_NODES:
-        return False
-    if node in nodes:
-        return True
-    if node.op in REPEATS:
-        # A user's rows, laid end to end before they were repeated.
-        shape = at.fact(value).shape
-        if not at.is_user(value) or not shape or not same(product(lead), shape[0]):
-            return False
-        nodes[node] = None
-        return True
-    flat, place = (at.graph.producer(node.inputs[0]), row_axis(node)) if moves_rows(node) else (node, 0)
-    if flat is not None and flat.op == "Reshape" and not flat.domain:
-        source, target = at.fact(flat.inputs[0]).shape, at.fact(flat.output).shape
-        if source is None or not target or not same(product(lead), target[place]):
-            return False
-        if not all(map(same, source[:place], target[:place])) or not _is_cut_as(source[place:], lead):
-            return False
-        nodes[node] = None
-        return True
-    rows = rows_of(node, at)
-    if not rows or not all(_is_rows(v, lead, nodes, at) for v in rows):
-        return False
-    nodes[node] = None
-    return True
-
-
-def _is_cut_as(source: Shape, lead: Shape) -> bool:
-    """Whether a tensor has the merged axes in front, at least those that have no plain number as their size.
-
-    What follows may be part of the last one, as heads are, or cut anew: it is the same stretch of memory.
-    """
-    source = _without_ones(source)
-    for index, size in enumerate(lead):
-        if index >= len(source) or not same(source[index], size):
-            rest = lead[index:]
-            part = index < len(source) and len(rest) == 1 and quotient(source[index], size) is not None
-            return part or (index > 0 and all(isinstance(d, int) for d in rest))
-    return True

@@ -104,10 +104,11 @@ class Judge:
         claim = self._claim(node, inputs, captures, tuple(shapes))
         varies = any(f.varies for f in given)
         sized = any(f.sized for f in given)
+        alike = all(f.axis.alike for f in given if f.axis is not None)
         result = []
         for index, answer in enumerate(claim.outputs):
             fact = Fact(dtypes[index], shapes[index], request=request, item=item, content=contents[index])
-            result.append(self._completed(fact, answer, varies, sized))
+            result.append(self._completed(fact, answer, varies, sized, alike))
         return tuple(result)
 
     def _control_flow(
@@ -204,7 +205,7 @@ class Judge:
             return call.opaque(f"{node.where()}: no transfer function for this operator")
         return call.moved(None)
 
-    def _completed(self, fact: Fact, answer: Lane | Opaque, varies: bool, sized: bool) -> Fact:
+    def _completed(self, fact: Fact, answer: Lane | Opaque, varies: bool, sized: bool, alike: bool) -> Fact:
         if isinstance(answer, Opaque):
             return replace(fact, opaque=answer.reason)
         if answer.axis is None:
@@ -214,19 +215,22 @@ class Judge:
             return replace(fact, sized=sized and not known)
         if fact.shape is None or not fact.dtype:
             return replace(fact, opaque="its shape could not be inferred")
-        axis = answer.axis
+        varies = varies or answer.varies
+        # Of values that are the same for all candidates, entries by the candidate and nothing else are alike.
+        uniform = not varies and (answer.axis.is_whole or (answer.axis.alike and alike))
+        axis = replace(answer.axis, alike=uniform)
         shape = (*fact.shape[: axis.index], axis.size, *fact.shape[axis.index + 1 :])
         if any(mentions_candidates(d) for i, d in enumerate(shape) if i != axis.index):
             return replace(fact, opaque="has as many entries as there are candidates on two axes")
-        return replace(fact, axis=axis, shape=shape, varies=varies or answer.varies)
+        return replace(fact, axis=axis, shape=shape, varies=varies)
 
     def _size_fact(self, dtype: int, shape: Shape | None, content: Content | None, source: Fact) -> Fact:
         """Sizes are the same for all candidates, but may depend on how many there are."""
         if content is None:
             reason = source.opaque or "the size of a value of unknown rank"
             return Fact(dtype, shape, request=source.request, item=source.item, opaque=reason)
-        if len(content.items) == source.rank:
-            content = replace(content, layout=source.axis)
+        if source.axis is not None:
+            content = replace(content, layout=source.axis.at(0))
         return Fact(dtype, shape, sized=content.depends_on_candidates, content=content)
 
     def _data(self, node: Node, inputs: tuple[Fact | None, ...]) -> dict[str, onnx.TensorProto]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 import sympy
 from onnx import TensorProto
 
-from mari_onnx.analysis.facts import Content, Fact
+from mari_onnx.analysis.facts import CandidateAxis, Content, Fact
 from mari_onnx.analysis.transfer.layouts import kept_entries
 from mari_onnx.ir.dims import difference, is_size, quotient, simplified
 from mari_onnx.ir.graph import Node
@@ -313,10 +314,17 @@ def evaluate(node: Node, inputs: Sequence[Fact | None], dtypes: Sequence[int]) -
         results = [np.asarray(r, dtype=object) for r in function(node, values)]
     except (_UnknownContentError, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
         return nothing
+    layout = _layout(inputs)
     return [
-        Content.of(r) if r.size <= MAX_ITEMS and _fits(r, dtype) else None
+        replace(Content.of(r), layout=layout) if r.size <= MAX_ITEMS and _fits(r, dtype) else None
         for r, dtype in zip(results, dtypes, strict=False)
     ]
+
+
+def _layout(inputs: Sequence[Fact | None]) -> CandidateAxis | None:
+    """How the candidates lie where sizes were read of, if they lie in one way."""
+    found = {f.content.layout for f in inputs if f is not None and f.content is not None and f.content.layout}
+    return found.pop() if len(found) == 1 else None
 
 
 def _fits(entries: np.ndarray, dtype: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from mari_onnx.errors import UsageError
-from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, product
+from mari_onnx.ir.dims import CANDIDATES, Dim, is_underived, mentions_candidates, product, same
 
 Shape = tuple[Dim, ...]
 
@@ -35,11 +35,19 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CandidateAxis:
-    """Where the candidates lie: axis ``index`` has ``outer * B * inner`` entries, candidates in the middle."""
+    """Where the candidates lie: axis ``index`` has ``outer * B * inner`` entries, candidates in the middle.
+
+    Attributes:
+        index: The axis, from the front.
+        outer: How many blocks there are that have all candidates.
+        inner: How many entries each candidate has in a block.
+        alike: Whether all entries along the axis are the same, so that the same is true of any blocks.
+    """
 
     index: int
     outer: Dim = 1
     inner: Dim = 1
+    alike: bool = field(default=False, compare=False)
 
     @property
     def is_whole(self) -> bool:
@@ -55,8 +63,26 @@ class CandidateAxis:
     def size(self) -> Dim:
         return product((self.outer, CANDIDATES, self.inner))
 
+    @property
+    def in_blocks(self) -> CandidateAxis:
+        """The same with as many blocks as may be said."""
+        return replace(self, outer=self.single, inner=1) if self.alike else self
+
+    @property
+    def by_candidate(self) -> CandidateAxis:
+        """The same with as few blocks as may be said."""
+        return replace(self, outer=1, inner=self.single) if self.alike else self
+
     def at(self, index: int) -> CandidateAxis:
         return replace(self, index=index)
+
+    def common(self, other: CandidateAxis) -> CandidateAxis | None:
+        """Where the candidates lie of what is made of two values entry by entry, if they do not lie apart."""
+        if self == other:
+            return replace(self, alike=self.alike and other.alike)
+        if self.index != other.index or not same(self.single, other.single):
+            return None
+        return other if self.alike else self if other.alike else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +92,7 @@ class Content:
     Attributes:
         shape: Sizes of the tensor's axes.
         items: Entries in row-major order; an entry may be symbolic.
-        layout: Where the candidates lie in the value whose sizes these are, all of them.
+        layout: How the candidates lie on an axis of the value whose sizes these are, or were computed from.
     """
 
     shape: tuple[int, ...]

@@ -30,8 +30,11 @@ class Recall(Generic[T]):
             find: Finds it anew.
             keep: Whether a finding holds for all nodes like this one.
         """
+        # What is not compared where facts are.
         layouts = tuple([f.content.layout for f in facts if f is not None and f.content is not None])
-        key = (node.kind, frozen(node.attrs), _pattern(node.inputs), tuple(map(bool, node.outputs)), facts, layouts)
+        alike = tuple([f.axis.alike for f in facts if f is not None and f.axis is not None])
+        outputs = tuple(map(bool, node.outputs))
+        key = (node.kind, frozen(node.attrs), _pattern(node.inputs), outputs, facts, layouts, alike)
         if key in self._found:
             return self._found[key]
         found = find()

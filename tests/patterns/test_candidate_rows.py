@@ -41,6 +41,29 @@ def test_matrices_that_are_given_once(shape: str) -> None:
     assert outcome.times == 1
 
 
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize(
+    ("rows", "matrices", "result", "turned"),
+    [
+        ("2,B,1,4", "2,B,4,3", "2,B,1,3", 0),
+        ("2,B,5,4", "2,B,4,3", "2,B,5,3", 0),
+        ("2,3,B,5,4", "2,1,B,4,3", "2,3,B,5,3", 0),
+        ("2,B,3,5,4", "2,B,3,4,6", "2,B,3,5,6", 2),
+        ("1,B,3,5,4", "2,B,3,4,6", "2,B,3,5,6", 2),
+        ("1,B,5,4", "2,B,4,3", "2,B,5,3", 0),
+        ("2,B,3,5,4", "2,B,1,4,6", "2,B,3,5,6", 2),
+    ],
+)
+def test_candidates_behind_the_heads(rows: str, matrices: str, result: str, turned: int, opset: int) -> None:
+    outcome = apply(
+        RULE,
+        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
+        opset=opset,
+    )
+    assert outcome.times == 1
+    assert outcome.ops["Transpose"] == turned
+
+
 def test_weights_of_the_heads() -> None:
     outcome = apply(RULE, "score (float[B,2,5,4] item) => (float[B,2,5,3] y) <float[2,4,3] w> { y = MatMul(item, w) }")
     assert outcome.times == 1
@@ -77,7 +100,9 @@ def test_the_same_rows_for_several_matrices(rows: str, matrices: str, result: st
         ("float[B,2,5,4] item, float[B,2,4,3] item_2", "MatMul(item, item_2)", "B,2,5,3"),
         ("float[B] item, float[B,2,5,4] user_2, float[B,2,4,3] user", "MatMul(user_2, user)", "B,2,5,3"),
         ("float[B,2,5,4] user, float[B,2,4,3] item", "MatMul(user, item)", "B,2,5,3"),
-        ("float[2,B,5,4] item, float[2,B,4,3] user", "MatMul(item, user)", "2,B,5,3"),
+        ("float[B,5,4] item, float[2,1,4,3] given", "MatMul(item, given)", "2,B,5,3"),  # no heads on the left
+        ("float[2,5,B,4] item, float[2,1,4,3] given", "MatMul(item, given)", "2,5,B,3"),  # candidates as rows
+        ("float[2,B,N,4] item, float[2,B,4,3] user", "MatMul(item, user)", "2,B,N,3"),
         ("float[B,3,5,4] item, float[B,1,4,3] user", "MatMul(item, user)", "B,3,5,3"),  # one matrix for all heads
         ("float[B,1,5,4] item, float[B,N,4,3] user", "MatMul(item, user)", "B,N,5,3"),
         ("float[B,2,N,4] item, float[B,2,4,3] user", "MatMul(item, user)", "B,2,N,3"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from mari_onnx.analysis.facts import CandidateAxis, Content, Fact, Shape
-from mari_onnx.ir.dims import Dim
+from mari_onnx.ir.dims import CANDIDATES, Dim, product, same
 from mari_onnx.ir.graph import Node
 
 
@@ -120,6 +120,15 @@ class Call:
     def carriers(self) -> list[int]:
         """Indices of the inputs that have a candidate axis."""
         return [i for i, f in self.given() if f.axis is not None]
+
+    @property
+    def candidates(self) -> Dim:
+        """How many candidates there are."""
+        return CANDIDATES if self.batch is None else self.batch
+
+    def is_all(self, size: Dim, axis: CandidateAxis) -> bool:
+        """Whether a size is that of the whole candidate axis."""
+        return same(size, axis.size) or (self.batch is not None and same(size, product((axis.single, self.batch))))
 
     @property
     def varies(self) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from mari_onnx.analysis.contrib import DOMAIN
 from mari_onnx.analysis.transfer.call import Call, Claim, Table
 from mari_onnx.analysis.transfer.elementwise import broadcasting, unary
+from mari_onnx.analysis.transfer.pieces import concat
 from mari_onnx.analysis.transfer.products import gemm, matmul
 from mari_onnx.analysis.transfer.reductions import softmax
 from mari_onnx.analysis.transfer.samples import is_token_axis, queries, samples, with_broadcast_mask
-from mari_onnx.analysis.transfer.shaping import concat
 
 SCALES = "its scales are not one per tensor"
 LATER_OUTPUTS = "more than its first output is asked for"

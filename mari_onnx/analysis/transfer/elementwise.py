@@ -29,9 +29,9 @@ def aligned(call: Call, indices: list[int]) -> Lane | str:
     for fact in facts:
         if fact.axis is not None:
             axis = fact.axis.at(fact.axis.index + rank - len(fact.shape or ()))
-            if found is not None and axis != found:
+            found = axis if found is None else found.common(axis)
+            if found is None:
                 return TWO_AXES
-            found = axis
     if found is None:
         return Lane(None)
     varies = False
