@@ -105,6 +105,10 @@ def _apart(node: Node, lead: Shape, made: Mapping[str, str], at: Workspace) -> s
     if node.op == "Concat":
         rank = at.fact(node.output).rank or 1
         attrs["axis"] = int(attrs["axis"]) % rank + len(lead) - 1
+    if node.op in NORMS:
+        # Counted from behind, where no axis was added.
+        rank = at.fact(node.output).rank or 1
+        attrs["axis"] = int(attrs.get("axis", -1)) % rank - rank
     if node.op == "Transpose":
         attrs["perm"] = [*range(len(lead)), *(int(a) + len(lead) - 1 for a in attrs["perm"][1:])]
     if node.op in REDUCTIONS:
@@ -156,8 +160,7 @@ def _takes_more_axes(node: Node, rows: Sequence[str], at: Workspace) -> bool:
         weighed = rows == [node.inputs[0]] and node.has_input(1) and at.is_weight(node.inputs[1])
         return batched or (weighed and _is_plain(node, at))
     if node.op in NORMS:
-        # A positive axis would mean another one once there are more axes in front.
-        return int(node.attrs.get("axis", -1)) == -1 and (at.opset >= 13 or node.op not in SOFTMAX)
+        return at.opset >= 13 or node.op not in SOFTMAX
     if node.op == "Gather":
         return at.is_weight(node.inputs[0]) and not node.attrs.get("axis", 0)
     return node.op != "Transpose" or "perm" in node.attrs

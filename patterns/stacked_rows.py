@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
-from mari_onnx.ir.dims import Dim, mentions_candidates, quotient, same
+from mari_onnx.ir.dims import Dim, quotient, same
 from mari_onnx.patterns._end_to_end import cut_rows
 from mari_onnx.patterns._parts import cut
 from mari_onnx.patterns._row_tree import row_tree
@@ -74,7 +74,9 @@ def stacked_in_front(node: Node, at: Workspace) -> Stacked | None:
     """The tree in front of a Slice or Split that takes tensors apart which were laid behind each other."""
     value = node.inputs[0]
     shape, own = at.fact(value).shape, at.fact(node.outputs[0]).shape
-    if not shape or not own or not mentions_candidates(own[0]) or at.is_once(value) or at.graph.is_output(value):
+    if not shape or not own or at.is_once(value) or at.graph.is_output(value):
+        return None
+    if same(own[0], 1):  # an axis that numbers them is there already
         return None
     count = quotient(shape[0], own[0])
     if not isinstance(count, int) or count < 2:

@@ -51,6 +51,13 @@ def test_where_sizes_were_read_makes_a_difference() -> None:
     assert [recall.get(node, given, lambda n=n: str(n)) for n, given in enumerate(read)] == ["0", "1"]
 
 
+def test_whether_rows_are_alike_makes_a_difference() -> None:
+    recall: Recall[bool] = Recall()
+    facts = [replace(FACT, axis=CandidateAxis(0, 1, 2, alike=alike)) for alike in (False, True)]
+    assert facts[0] == facts[1]
+    assert [recall.get(NODE, (fact,), lambda n=n: bool(n)) for n, fact in enumerate(facts)] == [False, True]
+
+
 def test_what_holds_for_one_node_alone_is_not_kept() -> None:
     recall: Recall[int] = Recall()
     found = [recall.get(NODE, (FACT,), lambda n=n: n, lambda n: n > 0) for n in (0, 1, 2)]

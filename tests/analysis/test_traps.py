@@ -157,6 +157,109 @@ def test_heads_one_behind_the_other(fill: str) -> None:
     assert_side(model, dict.fromkeys(axes, USER), axes)
 
 
+HEADS = """
+    zero = Constant <value_ints: ints = [0]> ()
+    first_axis = Constant <value_ints: ints = [1]> ()
+    h1, h2 = Split <axis: int = 2, num_outputs: int = 2> (u)
+    h = Concat <axis: int = 0> (h1, h2)
+    s = Shape(u)
+    b = Slice(s, zero, first_axis)
+    n = Shape(h)
+    rows = Slice(n, zero, first_axis)
+"""
+
+
+@pytest.mark.parametrize("rows", ["rows", "counted", "read"])
+def test_masks_of_heads_one_behind_the_other(rows: str) -> None:
+    """One that is the same in all rows is that of any layout, however the number of rows was found."""
+    body = f"""<float[1,3,2] mask = {{1, 0, 1, 0, 0, 1}}, int64[2] tail = {{3, 2}}, int64[1] two = {{2}}> {{
+        {HEADS}
+        counted = Mul(b, two)
+        e = Exp(h)
+        m = Shape(e)
+        read = Slice(m, zero, first_axis)
+        sizes = Concat <axis: int = 0> ({rows}, tail)
+        f = Expand(mask, sizes)
+        g = Mul(e, f)
+        p = Slice(g, b, rows, zero)
+        q = Concat <axis: int = 2> (p, p)
+        y = Add(q, i)
+    }}"""
+    model = parse(around(body, "float[B, 3, 4] u, float[B, 3, 4] i", "float[B, 3, 4] y"))
+    axes = {"g": CandidateAxis(0, 2, 1), "p": CandidateAxis(0)}
+    assert_side(model, dict.fromkeys(axes, USER), axes)
+    assert analyze(model).facts["f"].axis in (CandidateAxis(0, 1, 2), CandidateAxis(0, 2, 1))
+
+
+def test_what_is_alike_laid_out_anew() -> None:
+    """Rows of which nobody can tell them apart are in blocks, or next to one another, as is wanted."""
+    body = f"""<float[1,3] mask = {{1, 0, 1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] left = {{-1}}> {{
+        {HEADS}
+        all = Mul(b, two)
+        sizes = Concat <axis: int = 0> (all, three)
+        f = Expand(mask, sizes)
+        in_front = Concat <axis: int = 0> (two, left, three)
+        behind = Concat <axis: int = 0> (left, two, three)
+        p = Reshape(f, in_front)
+        q = Reshape(f, behind)
+        v = ReduceSum <keepdims: int = 0> (p, zero)
+        w = ReduceSum <keepdims: int = 0> (q, first_axis)
+        x = Add(v, w)
+        y = Add(x, i)
+    }}"""
+    model = parse(around(body, "float[B, 3, 4] u, float[B, 3] i", "float[B, 3] y"))
+    axes = {"p": CandidateAxis(1), "q": CandidateAxis(0), "x": CandidateAxis(0)}
+    assert_side(model, dict.fromkeys(axes, USER), axes)
+
+
+@pytest.mark.parametrize("made", ["Identity(candidates)", "Mul(candidates, mask)", "Add(mask, candidates)"])
+def test_rows_that_differ_are_of_one_layout(made: str) -> None:
+    """What is not alike behind a mask any more does not lie as the heads do."""
+    body = f"""<float[1,1] one = {{1}}, int64[2] flat = {{-1, 2}}> {{
+        h1, h2 = Split <axis: int = 1, num_outputs: int = 2> (u)
+        h = Concat <axis: int = 0> (h1, h2)
+        n = Shape(h)
+        mask = Expand(one, n)
+        rows = Reshape(u, flat)
+        candidates = Exp(rows)
+        f = {made}
+        e = Neg(f)
+        z = Add(e, h)
+        p1, p2 = Split <axis: int = 0, num_outputs: int = 2> (z)
+        y = Add(p1, i)
+    }}"""
+    model = parse(around(body, "float[B, 4] u, float[B, 2] i"))
+    assert_side(model, {"e": USER, "z": OPAQUE}, {"e": CandidateAxis(0, 1, 2)})
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "axis"),
+    [
+        ("zero", "b", CandidateAxis(0)),
+        ("b", "rows", CandidateAxis(0)),
+        ("zero", "rows", CandidateAxis(0, 2, 1)),
+        ("b", "far", CandidateAxis(0)),
+        ("minus", "far", CandidateAxis(0)),
+        ("zero", "first_axis", None),
+        ("first_axis", "more", None),
+        ("zero", "more", None),
+        ("b", "b", None),
+    ],
+)
+def test_slices_between_blocks(start: str, end: str, axis: CandidateAxis | None) -> None:
+    body = f"""<int64[1] far = {{9223372036854775807}}> {{
+        {HEADS}
+        more = Add(b, first_axis)
+        minus = Neg(b)
+        e = Exp(h)
+        p = Slice(e, {start}, {end}, zero)
+        m = ReduceMax <keepdims: int = 1> (e, zero)
+        y = Concat <axis: int = 0> (p, m)
+    }}"""
+    model = parse(around(body, "float[B, 3, 4] u, float[B, 3, 4] i", "float[?, 3, 2] y"))
+    assert_side(model, {"p": OPAQUE if axis is None else USER}, {} if axis is None else {"p": axis})
+
+
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize(("sizes", "axis"), [("b, two", CandidateAxis(0)), ("one, rest", None)])
 def test_blocks_of_given_sizes(opset: int, sizes: str, axis: CandidateAxis | None) -> None:

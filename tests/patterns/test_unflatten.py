@@ -71,13 +71,27 @@ def test_layers(layers: str, width: int, weights: dict[str, np.ndarray]) -> None
     assert not any("r" in node.output for node in outcome.result.graph.node)
 
 
-@pytest.mark.parametrize("layers", ["q = Softmax<axis = -1>(r)", "q = LogSoftmax<axis = -1>(r)"])
+@pytest.mark.parametrize(
+    "layers", ["q = Softmax<axis = -1>(r)", "q = LogSoftmax<axis = -1>(r)", "q = Softmax<axis = 1>(r)"]
+)
 def test_softmax_of_the_last_axis(layers: str) -> None:
     assert rows(layers, exact=False).times == 1
 
 
-def test_layer_normalisation() -> None:
-    assert rows("q = LayerNormalization<axis = -1>(r, s)", s=np.ones(5, F32), exact=False).times == 1
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_layer_normalisation(axis: int) -> None:
+    assert rows(f"q = LayerNormalization<axis = {axis}>(r, s)", s=np.ones(5, F32), exact=False).times == 1
+
+
+def test_rows_laid_out_anew_by_themselves() -> None:
+    layers = """
+        wide = Constant<value_ints = [-1, 5, 1]>()
+        u = Reshape(r, wide)
+        e = Relu(u)
+        last_axis = Constant<value_ints = [2]>()
+        q = Squeeze(e, last_axis)
+    """
+    assert rows(layers).times == 1
 
 
 def test_lookups() -> None:
@@ -304,7 +318,6 @@ def test_not_a_softmax_before_opset_13(opset: int) -> None:
     ("layers", "width", "weights"),
     [
         ("q = Softmax<axis = 0>(r)", 5, {}),
-        ("q = Softmax<axis = 1>(r)", 5, {}),
         ("t = Transpose(r)\n q = Transpose(t)", 5, {}),
         ("q = CumSum(r, axis)", 5, {"axis": np.array(0)}),
         ("q = Gemm<alpha = 2.0>(r, w)", 4, {"w": W}),

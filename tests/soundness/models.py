@@ -21,6 +21,7 @@ from tests.soundness.field_blocks import (
     stacked_ids,
 )
 from tests.soundness.generate import B, Builder, Draw, Generated, Setting, Size, Value, add_input, finished
+from tests.soundness.head_blocks import HEADS_BEHIND, heads_behind
 from tests.soundness.layout_blocks import FAMILIES
 from tests.soundness.loop_blocks import LOOPS
 from tests.soundness.position_blocks import (
@@ -60,6 +61,7 @@ MEETING: dict[str, list[Block]] = {
     "spelled-softmax": [written_softmax],
     "split-kernel": [windows],
     "split-product": [other_precision],
+    "stacked-rows": [heads_behind],
     "tower-parts": [tower],
     "user-pairs": [listed_pairs],
 }
@@ -83,8 +85,8 @@ def random_model(draw: Draw, likely: Sequence[Block] = ()) -> Generated:
     families = builder.pick(
         [
             FAMILIES,
-            [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS, TOWERS],
-            [RANKERS, RANKERS, TOWERS, FAMILIES[0]],
+            [*FAMILIES, RANKERS, RANKERS, RANKERS, LOOPS, TOWERS, HEADS_BEHIND],
+            [RANKERS, RANKERS, TOWERS, HEADS_BEHIND, FAMILIES[0]],
             [FIELDS, FIELDS, POSITIONS, POSITIONS, RANKERS, FAMILIES[0]],
         ]
     )
