@@ -122,10 +122,11 @@ def _scan(body: _Body, node: Node, inputs: Sequence[Fact | None]) -> tuple[Fact,
 
 
 def _states(facts: Sequence[Fact | None]) -> list[Fact]:
-    """What goes into the first step, its numbers forgotten, for later steps have others."""
+    """What goes into the first step: its numbers forgotten, and whether its rows are alike, for later steps differ."""
     if any(f is None or f.opaque or f.shape is None for f in facts):
         raise UnprovenError("what goes into its first step is not known")
-    return [replace(f, content=None, request=True) for f in facts if f is not None]
+    axes = [None if f is None or f.axis is None else replace(f.axis, alike=False) for f in facts]
+    return [replace(f, axis=a, content=None, request=True) for f, a in zip(facts, axes, strict=True) if f is not None]
 
 
 def _settled(carried: list[Fact], run: Callable[[Sequence[Fact]], list[Fact]]) -> tuple[list[Fact], list[Fact]]:
@@ -141,7 +142,8 @@ def _settled(carried: list[Fact], run: Callable[[Sequence[Fact]], list[Fact]]) -
 
 def _of_both(one: Fact, other: Fact) -> Fact:
     """A fact that holds for either of two values of the same layout."""
-    return replace(one, varies=one.varies or other.varies, item=one.item or other.item)
+    axis = one.axis.common(other.axis) if one.axis is not None and other.axis is not None else None
+    return replace(one, axis=axis, varies=one.varies or other.varies, item=one.item or other.item)
 
 
 def _check_carried(before: Sequence[Fact], after: Sequence[Fact]) -> None:

@@ -158,6 +158,38 @@ def test_what_is_drawn_in_a_body_is_not_proven() -> None:
     assert analyze(model_of(LOOP % body)).facts["last"].side is Side.OPAQUE
 
 
+HEADS = """g (float[B,4] u, bool flag, float[B,2] i) => (float[B,2] y) {
+    h1, h2 = Split <axis: int = 1> (u)
+    h = Concat <axis: int = 0> (h1, h2)
+    n = Shape(h)
+    same = Expand(one_float, n)
+    last = %s
+    beside = Reshape(u, pairs)
+    z = Add(last, beside)
+    p1, p2 = Split <axis: int = 0> (z)
+    y = Add(p1, i)
+}"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "If<then_branch = a () => (p) { p = Identity(same) }, else_branch = b () => (q) { q = Exp(h) }>(flag)",
+        "If<then_branch = a () => (p) { p = Exp(h) }, else_branch = b () => (q) { q = Identity(same) }>(flag)",
+        """Loop<body = b (int64 k, bool c, float[N,2] s) => (bool c2, float[N,2] t) {
+            c2 = Identity(c) t = Add(s, h)
+        }>(trip, go, same)""",
+    ],
+)
+def test_rows_that_are_alike_at_first_only(last: str) -> None:
+    """Behind the body they lie as the heads do, and not as the rows that are added."""
+    model = model_of(HEADS % last)
+    arrays = {"one_float": np.ones((1, 1), np.float32), "pairs": np.array([-1, 2])}
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    assert_side(model, {"same": Side.USER, "last": Side.USER, "z": Side.OPAQUE})
+    assert not analyze(model).facts["last"].axis.alike
+
+
 def test_a_loop_within_a_loop() -> None:
     inner = """s = Loop<body = d (int64 k2, bool e, float[N,4] g) => (bool e2, float[N,4] g2) {
         e2 = Identity(e) gx = MatMul(g, w) g2 = Add(gx, u)
