@@ -19,8 +19,7 @@ from mari_onnx.ir import Node
 from mari_onnx.ir.dims import Dim, quotient, same
 from mari_onnx.patterns._end_to_end import cut_rows
 from mari_onnx.patterns._parts import cut
-from mari_onnx.patterns._row_tree import row_tree
-from mari_onnx.patterns._rows import tree_apart
+from mari_onnx.patterns._row_tree import Step, row_tree, with_lead
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -38,15 +37,13 @@ class Stacked:
     """A tree of row-wise nodes on several tensors.
 
     Attributes:
-        value: What the tree makes.
         lead: How many tensors there are, and how many rows each has.
-        nodes: The nodes of the tree, each behind what it reads.
-        readers: All that reads the value, the node that was matched in front.
+        tree: The nodes, each behind what it reads.
+        readers: All that reads what they make, the node that was matched in front.
     """
 
-    value: str
     lead: Shape
-    nodes: tuple[Node, ...]
+    tree: tuple[Step, ...]
     readers: tuple[Reader, ...]
 
 
@@ -63,7 +60,7 @@ class StackedRows(Rule[Stacked]):
         return stacked_in_front(node, at)
 
     def rewrite(self, node: Node, found: Stacked, at: Workspace) -> Sequence[str]:
-        stacked = tree_apart(found.nodes, found.lead, at)[found.value]
+        stacked = with_lead(found.tree, found.lead, at)
         own, *others = [_results(reader, stacked, at) for reader in found.readers]
         for reader, results in zip(found.readers[1:], others, strict=True):
             at.replace(reader.node, results)
@@ -81,10 +78,10 @@ def stacked_in_front(node: Node, at: Workspace) -> Stacked | None:
     count = quotient(shape[0], own[0])
     if not isinstance(count, int) or count < 2:
         return None
-    nodes = row_tree(value, (count, own[0]), at)
+    tree = row_tree(value, (count, own[0]), at)
     readers = [_reader(n, shape[0], own[0], at) for n in (node, *at.graph.consumers(value))]
     found = tuple(dict.fromkeys(r for r in readers if r is not None))
-    return Stacked(value, (count, own[0]), nodes, found) if nodes and None not in readers else None
+    return Stacked((count, own[0]), tree, found) if tree and None not in readers else None
 
 
 def _reader(node: Node, total: Dim, rows: Dim, at: Workspace) -> Reader | None:

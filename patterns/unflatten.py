@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, quotient, same
-from mari_onnx.patterns._row_tree import row_tree, without_ones
-from mari_onnx.patterns._rows import moves_rows, tree_apart, with_axes
+from mari_onnx.patterns._row_leaves import moves_rows, without_ones
+from mari_onnx.patterns._row_tree import Step, row_tree, with_lead
+from mari_onnx.patterns._rows import with_axes
 from mari_onnx.rewrite.rule import Exactness, Rule
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -33,15 +34,13 @@ class Rows:
 
     Attributes:
         lead: The axes that were merged into axis 0, without those of size 1.
-        nodes: The nodes of the tree from the leaves on, the flattening Reshapes among them.
-        value: What the tree makes.
+        tree: The nodes from the leaves on, the flattening Reshapes among them.
         turn: The order in which the axes of that come next, if another.
         shape: What the last Reshape makes of it.
     """
 
     lead: Shape
-    nodes: tuple[Node, ...]
-    value: str
+    tree: tuple[Step, ...]
     turn: tuple[int, ...] | None
     shape: Shape
 
@@ -62,13 +61,13 @@ class Unflatten(Rule[Rows]):
             return None
         front = turn.index(0) if turn else 0
         for lead in _leads(before, after, front):
-            nodes = row_tree(value, lead, at)
-            if nodes is not None:
-                return Rows(lead, nodes, value, turn, after)
+            tree = row_tree(value, lead, at)
+            if tree is not None:
+                return Rows(lead, tree, turn, after)
         return None
 
     def rewrite(self, node: Node, found: Rows, at: Workspace) -> Sequence[str]:
-        result = tree_apart(found.nodes, found.lead, at)[found.value]
+        result = with_lead(found.tree, found.lead, at)
         if found.turn:
             result = at.emit("Transpose", [result], perm=with_axes(found.turn, len(found.lead)))
         return [at.reshape(result, found.shape)]

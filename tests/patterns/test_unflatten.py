@@ -298,17 +298,35 @@ def test_sums_over_columns(op: str, kept: int, opset: int) -> None:
     assert apply(RULE, text, opset=opset, back=np.array([-1, 2, *result])).times == 1
 
 
-@pytest.mark.parametrize("opset", [11, 12])
-def test_not_a_softmax_before_opset_13(opset: int) -> None:
-    """There the axes behind the given one are one long row."""
-    text = """score (float[B,3,5] item) => (float[B,3,5] y)
-    <int64[2] five = {-1, 5}, int64[3] back = {-1, 3, 5}> {
-        r = Reshape(item, five)
-        q = Softmax<axis = -1>(r)
+@pytest.mark.parametrize("opset", [11, 12, 13])
+@pytest.mark.parametrize(
+    ("layer", "last"), [("Softmax<axis = -1>", True), ("Softmax<axis = 1>", False), ("Softmax", None)]
+)
+def test_a_softmax_before_opset_13(layer: str, last: bool | None, opset: int) -> None:
+    """It runs over all axes from its own on there, by default from axis 1 on."""
+    text = f"""score (float[B,3,5,2] item) => (float[B,3,5,2] y)
+    <int64[3] rows = {{-1, 5, 2}}, int64[4] back = {{-1, 3, 5, 2}}> {{
+        r = Reshape(item, rows)
+        q = {layer}(r)
         y = Reshape(q, back)
-    }"""
-    assert apply(RULE, text, opset=opset, exact=False).times == 0
-    assert apply(RULE, text, opset=13, exact=False).times == 1
+    }}"""
+    fires = last or (opset == 13)
+    assert apply(RULE, text, opset=opset, exact=False).times == int(fires)
+
+
+def test_rows_that_are_repeated_inside() -> None:
+    layers = """
+        wide = Constant<value_ints = [-1, 5, 1]>()
+        u = Reshape(r, wide)
+        times = Constant<value_ints = [1, 1, 3]>()
+        t = Tile(u, times)
+        tall = Constant<value_ints = [1, 5, 3]>()
+        e = Expand(u, tall)
+        m = Mul(t, e)
+        inner = Constant<value_ints = [2]>()
+        q = ReduceSum<keepdims = 0>(m, inner)
+    """
+    assert rows(layers).times == 1
 
 
 # -- does not fire -----------------------------------------------------------------------------------------------------
