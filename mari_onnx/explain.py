@@ -54,6 +54,23 @@ class SideShare:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Where the trace of the candidates is lost, and what comes behind in the original.
+
+    Attributes:
+        reason: The node, and what is the matter.
+        nodes: Number of nodes of which nothing is proven on its account.
+        flops: Their floating-point operations per request.
+        microseconds: Their estimated time per request.
+    """
+
+    reason: str
+    nodes: int
+    flops: float
+    microseconds: float
+
+
+@dataclass(frozen=True)
 class RuleUse:
     """What one rule did.
 
@@ -89,6 +106,7 @@ class Explanation:
         candidates: Candidates per request that estimates are for.
         inputs: Side by input.
         sides: What of the original lies on each side.
+        lost: Why nothing is proven of a part of the original, what takes longest first.
         report: Figures before and after.
         rules: What each rule did; those that did nothing are left out.
         applied: The rewrites.
@@ -103,6 +121,7 @@ class Explanation:
     candidates: int
     inputs: Mapping[str, str]
     sides: Mapping[str, SideShare]
+    lost: tuple[Lost, ...]
     report: Report
     rules: tuple[RuleUse, ...]
     applied: tuple[Applied, ...]
@@ -120,6 +139,7 @@ class Explanation:
             "candidates": self.candidates,
             "inputs": dict(self.inputs),
             "sides": {name: asdict(share) for name, share in self.sides.items()},
+            "lost": [asdict(lost) for lost in self.lost],
             "report": self.report.to_json(),
             "rules": [asdict(use) for use in self.rules],
             "rewrites": [
@@ -166,6 +186,7 @@ def explain(
         options.candidates,
         {name: side.value for name, side in built.analysis.inputs.sides.items()},
         _shares(built, model),
+        tuple(_lost(built, model)),
         summarise(built, model),
         tuple(_uses(built.rewritten.applied, rules)),
         built.rewritten.applied,
@@ -194,6 +215,26 @@ def _shares(built: Built, model: CostModel) -> dict[str, SideShare]:
         )
         for side in ORDER
     }
+
+
+def _lost(built: Built, model: CostModel) -> list[Lost]:
+    """Groups by the first of the reasons that reach a node, which each value hands on to what is made of it."""
+    facts = built.analysis.facts
+    groups: dict[str, list[Node]] = {}
+    for node in (n for n in built.analysis.network if isinstance(n, Node)):
+        reason = next((facts[v].opaque for v in node.outputs if v and facts[v].opaque), "")
+        if reason:
+            groups.setdefault(reason, []).append(node)
+    found = [
+        Lost(
+            reason,
+            len(nodes),
+            sum(node_flops(n, facts, model) for n in nodes),
+            sum(node_cost(n, facts, model) for n in nodes),
+        )
+        for reason, nodes in groups.items()
+    ]
+    return sorted(found, key=lambda lost: -lost.microseconds)
 
 
 def _uses(applied: Sequence[Applied], rules: Iterable[AnyRule]) -> Iterable[RuleUse]:

@@ -88,6 +88,14 @@ def test_sides_and_shares_of_the_original():
     assert found.sides["cross"].flops == 2 * 100 * (68 * 32 + 32)
 
 
+def test_where_the_trace_is_lost_and_what_comes_behind():
+    (lost,) = explain(rankers.text(RANDOM, w=(64, 64), v=(64, 1)), OPTIONS).lost
+    assert lost.reason.startswith("RandomNormalLike 'r': draws random numbers")
+    assert lost.nodes == 5
+    assert lost.flops == 2 * 100 * 64 * (64 + 1)
+    assert explain(rankers.ranker(), OPTIONS).lost == ()
+
+
 def test_what_each_rule_did():
     found = explain(rankers.ranker(), OPTIONS)
     (use,) = [u for u in found.rules if u.rule == "split-product"]
@@ -233,6 +241,13 @@ class TestCommand:
         assert "user inputs: user_x" in done.out
         assert "Hardmax 'n'" in done.out
         assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+    def test_where_the_trace_is_lost(self, cli, path, tmp_path):  # noqa: F811
+        drawn = rankers.save(rankers.text(RANDOM, w=(64, 64), v=(64, 1)), tmp_path / "drawn.onnx")
+        told = cli("explain", drawn, "--user", "user_x").out
+        assert "Where candidates are lost sight of\n" in told
+        assert re.search(r"^ *\d+\.\d us +4\.26M +5 +RandomNormalLike 'r': draws random numbers", told, flags=re.M)
+        assert "lost sight of" not in cli("explain", path, "--user", "user_x").out
 
     def test_figures_say_what_they_are(self, cli, path, tmp_path):  # noqa: F811
         blocked = cli("explain", path, "--user", "user_x").out

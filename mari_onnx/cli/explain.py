@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(out: Console, found: Explanation, verbose: bool) -> None:
-    for section in (_inputs, _sides, _rules, _refusals, _leftovers, _item_only, _findings):
+    for section in (_inputs, _sides, _lost, _rules, _refusals, _leftovers, _item_only, _findings):
         section(out, found, verbose)
 
 
@@ -72,6 +72,17 @@ def _sides(out: Console, found: Explanation, verbose: bool) -> None:
     columns = ("", "values", "nodes", "FLOP", "of all FLOP", "of the time")
     table(out, columns, rows, numbers=(1, 2, 3, 4, 5))
     line(out, f"times are estimates for one request of {several(found.candidates, 'candidate')}, in microseconds (us)")
+
+
+def _lost(out: Console, found: Explanation, verbose: bool) -> None:
+    if not found.lost:
+        return
+    _heading(out, "Where candidates are lost sight of")
+    shown = found.lost if verbose else found.lost[:SHORT]
+    rows = [(_time(one.microseconds), count(one.flops), str(one.nodes), one.reason) for one in shown]
+    table(out, ("time behind it", "FLOP", "nodes", "at, and why"), rows, numbers=(0, 1, 2))
+    _more(out, len(found.lost), verbose)
+    line(out, "rules may find them again: what counts is what is left in the result, below")
 
 
 def _rules(out: Console, found: Explanation, verbose: bool) -> None:
