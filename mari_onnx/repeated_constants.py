@@ -48,7 +48,8 @@ def _plain(made: Replacement, node: Node, weights: Mapping[str, Weight], analysi
     for index, value in enumerate(node.inputs):
         weight = weights.get(value)
         axis = None if weight is None else _axis_of(node, index, len(weight.shape), analysis.facts[beside])
-        row = None if weight is None or axis is None else _row_of(weight, axis, analysis.inputs.batch)
+        count = _count(analysis.facts[beside], analysis.inputs.batch)
+        row = None if weight is None or axis is None else _row_of(weight, axis, count)
         if axis is not None and row is not None:
             one = made.constant(row)
             names[index] = one if _broadcasts(node) else _repeated(made, one, row.shape, axis, beside, analysis)
@@ -62,19 +63,27 @@ def _broadcasts(node: Node) -> bool:
 def _axis_of(node: Node, index: int, rank: int, beside: Fact) -> int | None:
     """The axis of a constant that goes with the candidates of what the node reads beside it."""
     axis, other = beside.axis, beside.rank
-    if axis is None or other is None or not axis.is_whole:
+    if axis is None or other is None:
         return None
     if _broadcasts(node):
         found, end = axis.index + rank - other, rank - 2 if node.op == "MatMul" else rank
         return found if 0 <= found < end else None
+    if not axis.is_whole:
+        return None
     if node.op == "Concat":
         return None if int(node.attrs["axis"]) % rank == axis.index else axis.index
     return axis.index if node.op in RECURRENT and index in STATES else None
 
 
-def _row_of(weight: Weight, axis: int, batch: int | None) -> np.ndarray | None:
+def _count(beside: Fact, batch: int | None) -> int | None:
+    """How many entries there are where the candidates are."""
+    single = beside.axis.single if beside.axis is not None else None
+    return single * batch if isinstance(single, int) and batch is not None else None
+
+
+def _row_of(weight: Weight, axis: int, count: int | None) -> np.ndarray | None:
     """What a constant repeats along an axis, to the last bit."""
-    if weight.shape[axis] != batch or not 0 < weight.size <= LARGEST:
+    if weight.shape[axis] != count or not 0 < weight.size <= LARGEST:
         return None
     array = weight.load()
     row = np.take(array, [0], axis)

@@ -54,6 +54,23 @@ def test_rows_with_more_axes() -> None:
     assert side(line, **wide, c=OTHER[:, :, None]) is Side.CROSS
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "h = Reshape(u, rows) e = Mul(h, c) x = Reshape(e, flat)",
+        "h1, h2 = Split<axis = 1>(u, halves) h = Concat<axis = 0>(h1, h2) e = Where(b, c, h)"
+        " p1, p2 = Split<axis = 0>(e, blocks) x = Concat<axis = 1>(p1, p2)",
+    ],
+)
+def test_rows_of_several_entries_for_each_candidate(line: str) -> None:
+    """Masks of all heads, as an exporter folds their expansion."""
+    sizes = {"rows": [8, 1], "flat": [4, 2], "halves": [1, 1], "blocks": [4, 4]}
+    given = {name: np.array(entries) for name, entries in sizes.items() if name in line}
+    given |= {"b": np.array([[True]])} if "Where" in line else {}
+    assert side(line, **given, c=np.full((8, 1), 3, np.float32)) is Side.USER
+    assert side(line, **given, c=np.arange(8, dtype=np.float32)[:, None]) in (Side.CROSS, Side.OPAQUE)
+
+
 def test_a_product_with_equal_matrices() -> None:
     wide = {"apart": np.array([4, 2, 1]), "flat": np.array([4, 3])}
     line = "h = Reshape(u, apart) q = MatMul(c, h) x = Reshape(q, flat)"
