@@ -83,11 +83,10 @@ class CandidateRows(Rule[Rows]):
 
     def rewrite(self, node: Node, found: Rows, at: Workspace) -> Sequence[str]:
         batch, (count, width) = found.shape[found.place], found.shape[-2:]
-        *_, rows, columns = at.fact(found.matrices).shape or ()
         stacked = at.reshape(_moved(node.inputs[0], found, at), (*found.heads, batch * count, width))
-        product = at.emit("MatMul", [stacked, at.reshape(found.matrices, (*found.own, rows, columns))])
+        product = at.emit("MatMul", [stacked, _without_candidates(found, at)])
         both = [d if h == 1 else h for h, d in zip(found.heads, found.own, strict=True)]
-        result = at.reshape(product, (*both, batch, count, columns))
+        result = at.reshape(product, (*both, batch, count, (at.fact(found.matrices).shape or ())[-1]))
         back = [found.order.index(axis) for axis in range(len(found.order))]
         return [result if back == sorted(back) else at.emit("Transpose", [result], perm=back)]
 
@@ -102,3 +101,9 @@ def _moved(rows: str, found: Rows, at: Workspace) -> str:
     if all(d == 1 for d in found.heads) or found.order == sorted(found.order):
         return rows
     return at.emit("Transpose", [rows], perm=found.order)
+
+
+def _without_candidates(found: Rows, at: Workspace) -> str:
+    """The matrices without the axis of size 1 that goes with the candidates of the rows, if they have one."""
+    place = found.place - len(found.shape) + len(at.fact(found.matrices).shape or ())
+    return at.squeeze(found.matrices, [place]) if place >= 0 else found.matrices

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.patterns.support import apply
+from tests.patterns.support import Outcome, apply
 
 RULE = "candidate-rows"
+
+
+def multiplied(rows: str, matrices: str, result: str, opset: int) -> Outcome:
+    """The rule on rows of items and matrices of the user."""
+    text = f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}"
+    return apply(RULE, text, opset=opset)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 17])
@@ -21,11 +27,7 @@ RULE = "candidate-rows"
     ],
 )
 def test_one_product_for_each_head(rows: str, matrices: str, result: str, opset: int) -> None:
-    outcome = apply(
-        RULE,
-        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
-        opset=opset,
-    )
+    outcome = multiplied(rows, matrices, result, opset)
     assert outcome.times == 1
     [product] = outcome.of("MatMul")
     heads = tuple(int(d) for d in rows.split(",")[1:-2])
@@ -55,13 +57,14 @@ def test_matrices_that_are_given_once(shape: str) -> None:
     ],
 )
 def test_candidates_behind_the_heads(rows: str, matrices: str, result: str, turned: int, opset: int) -> None:
-    outcome = apply(
-        RULE,
-        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
-        opset=opset,
-    )
+    outcome = multiplied(rows, matrices, result, opset)
     assert outcome.times == 1
     assert outcome.ops["Transpose"] == turned
+
+
+def test_candidates_behind_the_heads_of_matrices_given_once() -> None:
+    text = "score (float[2,B,5,4] item, float[2,1,4,N] given) => (float[2,B,5,N] y) { y = MatMul(item, given) }"
+    assert apply(RULE, text).times == 1
 
 
 def test_weights_of_the_heads() -> None:
@@ -81,11 +84,7 @@ def test_weights_of_the_heads() -> None:
     ],
 )
 def test_the_same_rows_for_several_matrices(rows: str, matrices: str, result: str, turned: int, opset: int) -> None:
-    outcome = apply(
-        RULE,
-        f"score (float[{rows}] item, float[{matrices}] user) => (float[{result}] y) {{ y = MatMul(item, user) }}",
-        opset=opset,
-    )
+    outcome = multiplied(rows, matrices, result, opset)
     assert outcome.times == 1
     assert outcome.ops["Transpose"] == turned
     [product] = outcome.of("MatMul")
