@@ -59,8 +59,11 @@ class Timing:
         """Why it was not timed with as many candidates as were asked for, if so."""
         if self.candidates == self.asked:
             return ""
-        seconds = spoken(self.before / 1e3 * self.asked / self.candidates)
-        return f"timed with {self.candidates} candidates, as one request of {self.asked} takes about {seconds} before"
+        seconds = self.before / 1e3 * self.asked / self.candidates
+        timed = f"timed with {self.candidates} candidates, as one request of {self.asked}"
+        if seconds < LONGEST_RUN:  # what was seen when the number was chosen was another machine, so to speak
+            return f"{timed} looked as if it took more than {spoken(LONGEST_RUN)} before: the machine was busier then"
+        return f"{timed} takes about {spoken(seconds)} before"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
