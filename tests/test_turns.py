@@ -54,10 +54,18 @@ def test_nobody_follows_himself_and_all_follow_all(count, monkeypatch):
 
 def test_each_round_loads_anew_in_the_opposite_order():
     told: list[str] = []
-    times = turns.in_rounds(sides(told, "abc"), seconds=1e-3)
+    times = turns.in_rounds(sides(told, "abc"), seconds=0.4)
     loaded = "".join(name for name in told if name.isupper())
     assert loaded == ("ABC" + "CBA") * (turns.ROUNDS // 2)
     assert len({len(own) for own in times}) == 1
+
+
+def test_all_take_their_memory_before_anything_is_timed():
+    told: list[str] = []
+    times = turns.in_rounds(sides(told, "abc"), seconds=0.4)
+    assert "".join(told).startswith("AaBbCc")
+    timed = 2 * sum(map(len, times))  # what is short is run once more
+    assert len([name for name in told if name.islower()]) == timed + 3 * turns.ROUNDS
     assert len(times[0]) >= turns.FEWEST_TURNS * turns.ROUNDS
 
 
