@@ -27,7 +27,7 @@ NOISE = 1e-5
 
 LEAK = 0.5
 
-SEQUENCES = frozenset({"RNN", "GRU", "LSTM"})
+SEQUENCES = frozenset({"RNN", "GRU", "LSTM", "DynamicQuantizeLSTM"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,56 @@ def graph_kinds(graph: onnx.GraphProto) -> set[str]:
     return {f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.node}
 
 
+def weight(*shape: int) -> np.ndarray:
+    return RANDOM.normal(size=shape).astype(np.float32) / 4
+
+
+def read_text() -> onnx.ModelProto:
+    """A text of the user in front of an item's numbers, as tools that fuse transformers leave it."""
+    return model_of(
+        """g (int32[B,6] words, int32[B,6] mask, float[B,8] item) => (float[B,1] y) {
+            rows, left = com.microsoft.EmbedLayerNormalization(words, , w, p, , c, c, mask)
+            seen = com.microsoft.Attention<num_heads=2>(rows, a, b, left)
+            x = com.microsoft.SkipLayerNormalization(rows, seen, c, c)
+            first = Gather<axis=1>(x, zero) z = Concat<axis=1>(first, item) y = MatMul(z, h)
+        }""",
+        w=weight(50, 16),
+        p=weight(8, 16),
+        c=weight(16),
+        a=weight(16, 48),
+        b=weight(48),
+        h=weight(24, 1),
+        zero=np.array(0),
+    )
+
+
+def quantized_history() -> onnx.ModelProto:
+    """A history of the user in a quantized LSTM, and an item's numbers."""
+    whole = {n: RANDOM.integers(-9, 9, (1, k, 16)).astype(np.int8) for n, k in (("w", 8), ("r", 4))}
+    return model_of(
+        """g (float[B,6,8] words, float[B,8] item) => (float[B,1] y) {
+            steps = Transpose<perm=[1,0,2]>(words)
+            every, last, cell = com.microsoft.DynamicQuantizeLSTM<hidden_size=4>(steps, w, r, , , , , , s, o, s, o)
+            state = Squeeze(last, zero) z = Concat<axis=1>(state, item) y = MatMul(z, h)
+        }""",
+        **whole,
+        s=np.array([0.02], np.float32),
+        o=np.zeros(1, np.int8),
+        h=weight(12, 1),
+        zero=np.array([0]),
+    )
+
+
+@pytest.mark.parametrize("model", [read_text(), quantized_history()], ids=["text", "history"])
+def test_the_user_is_read_once_by_operators_of_such_tools(model: onnx.ModelProto) -> None:
+    users = [i.name for i in model.graph.input if i.name != "item"]
+    result = optimize(model, users, batches=(1, 7), seeds=2)
+    assert result.verification is not None
+    assert result.verification.passed
+    assert {i.name for i in result.model.graph.input if i.type.tensor_type.shape.dim[0].dim_value == 1} == set(users)
+    assert result.report.after.flops < result.report.before.flops / 50
+
+
 @pytest.mark.parametrize(
     ("tool", "reason"),
     [

@@ -105,6 +105,53 @@ def _attention(node: Node, inputs: Inputs) -> Known:
     return rows.dtype, (*rows.shape[:2], int(sizes[2]) if sizes else weights[-1] // 3)
 
 
+def _quantized_attention(node: Node, inputs: Inputs) -> Known:
+    return _fact(inputs, 3).dtype, _attention(node, inputs)[1]
+
+
+def _embedded(node: Node, inputs: Inputs) -> Known:
+    """A row of the table of words for each of them."""
+    words, table = _fact(inputs, 0).shape, _fact(inputs, 2).shape
+    if words is None or table is None or len(words) != 2 or len(table) != 2:
+        return UNKNOWN
+    scale = _fact(inputs, 8) if node.op.startswith("Q") else _fact(inputs, 2)
+    return scale.dtype, (*words, table[1])
+
+
+def _lengths(node: Node, inputs: Inputs) -> Known:
+    """How many words of each sample a mask leaves."""
+    rows = _embedded(node, inputs)[1]
+    return UNKNOWN if rows is None else (onnx.TensorProto.INT32, rows[:1])
+
+
+def _looked_up(node: Node, inputs: Inputs) -> Known:
+    """Rows of a table in blocks with a scale each; bytes hold several numbers, one behind the other."""
+    table, rows = _fact(inputs, 0), _fact(inputs, 1).shape
+    if not table.shape or rows is None or int(node.attrs.get("gather_axis", 0)):
+        return UNKNOWN
+    packed = 8 // int(node.attrs.get("bits", 4)) if table.dtype == onnx.TensorProto.UINT8 else 1
+    return _fact(inputs, 2).dtype, (*rows, *table.shape[1:-1], product((table.shape[-1], packed)))
+
+
+def _hashed(node: Node, inputs: Inputs) -> Known:
+    positive = bool(node.attrs.get("positive", 1))
+    return onnx.TensorProto.UINT32 if positive else onnx.TensorProto.INT32, _fact(inputs, 0).shape
+
+
+def _steps(node: Node, inputs: Inputs) -> Known:
+    """The states of all steps, of each direction."""
+    rows, last = _fact(inputs, 0).shape, _state(node, inputs)
+    return UNKNOWN if rows is None or last[1] is None else (last[0], (rows[0], last[1][0], *last[1][1:]))
+
+
+def _state(node: Node, inputs: Inputs) -> Known:
+    """The last state of each direction."""
+    rows, weights = _fact(inputs, 0), _fact(inputs, 2).shape
+    if rows.shape is None or weights is None or len(rows.shape) != 3 or len(weights) != 3:
+        return UNKNOWN
+    return rows.dtype, (weights[0], rows.shape[1], weights[1])
+
+
 def _floats_like(node: Node, inputs: Inputs) -> Known:
     return onnx.TensorProto.FLOAT, _fact(inputs, 0).shape
 
@@ -133,6 +180,12 @@ TYPES: Mapping[str, Rule] = {**LEARNED, **UNTOLD} | {
     for op, rule in {
         "MultiHeadAttention": _multi_head_attention,
         "Attention": _attention,
+        "QAttention": _quantized_attention,
+        "EmbedLayerNormalization": _embedded,
+        "QEmbedLayerNormalization": _embedded,
+        "DynamicQuantizeLSTM": _steps,
+        "GatherBlockQuantized": _looked_up,
+        "MurmurHash3": _hashed,
         "RotaryEmbedding": _like(0),
         "FastGelu": _like(0),
         "DynamicQuantizeMatMul": _product(1),
@@ -150,11 +203,26 @@ TYPES: Mapping[str, Rule] = {**LEARNED, **UNTOLD} | {
 """By operator."""
 
 
+FURTHER: Mapping[str, Sequence[Rule]] = {
+    f"{DOMAIN}.{op}": rules
+    for op, rules in {
+        "EmbedLayerNormalization": (_lengths, _embedded),
+        "QEmbedLayerNormalization": (_lengths,),
+        "DynamicQuantizeLSTM": (_state, _state),
+    }.items()
+}
+"""Outputs behind the first, where something is known of them."""
+
+
 def contrib_outputs(node: Node, inputs: Inputs) -> list[Known]:
-    """Element type and shape of each output; nothing is known of any but the first."""
+    """Element type and shape of each output."""
+    known = [_known(rule, node, inputs) for rule in (TYPES[node.kind], *FURTHER.get(node.kind, ()))]
+    return [*known, *[UNKNOWN] * len(node.outputs)][: len(node.outputs)]
+
+
+def _known(rule: Rule, node: Node, inputs: Inputs) -> Known:
     try:
-        first = TYPES[node.kind](node, inputs)
+        return rule(node, inputs)
     except Exception as error:  # nobody checks how these operators are used: what is not understood is not known
         _log.debug("the type of %s: %r", node.where(), error)
-        first = UNKNOWN
-    return [first, *[UNKNOWN] * (len(node.outputs) - 1)]
+        return UNKNOWN

@@ -11,8 +11,8 @@ from mari_onnx.rewrite.contractions import from_left
 
 Sizes = tuple[int, ...]
 
-SELF_ATTENTION = "com.microsoft.Attention"
-ATTENTION = ("Attention", "com.microsoft.MultiHeadAttention", SELF_ATTENTION)
+SELF_ATTENTION = ("com.microsoft.Attention", "com.microsoft.QAttention")
+ATTENTION = ("Attention", "com.microsoft.MultiHeadAttention", *SELF_ATTENTION)
 
 
 def _matmul(node: Node, inputs: Sequence[Sizes | None], output: Sizes) -> float:
@@ -65,7 +65,7 @@ def scores(node: Node, inputs: Sequence[Sizes | None]) -> tuple[int, int, int]:
     if query is None or len(query) < 3:
         return 1, 1, 1
     heads = int(node.attrs.get("num_heads", node.attrs.get("q_num_heads", 1)))
-    if len(query) == 5 or key is None or node.kind == SELF_ATTENTION:
+    if len(query) == 5 or key is None or node.kind in SELF_ATTENTION:
         return query[0] * heads, query[1], query[1]  # of queries, keys and values that lie together
     keys = key[1] if len(key) == 5 else key[-2] if len(key) > 1 else 1
     return query[0] * (query[1] if len(query) == 4 else heads), query[-2], keys
@@ -89,10 +89,11 @@ FLOPS: Mapping[str, Callable[[Node, Sequence[Sizes | None], Sizes], float]] = {
     "RNN": _recurrent,
     "GRU": _recurrent,
     "LSTM": _recurrent,
+    "com.microsoft.DynamicQuantizeLSTM": _recurrent,
     "Einsum": _einsum,
     "Attention": _attention,
     "com.microsoft.MultiHeadAttention": _attention,
-    SELF_ATTENTION: _self_attention,
+    **dict.fromkeys(SELF_ATTENTION, _self_attention),
     "com.microsoft.DynamicQuantizeMatMul": _matmul,
     "com.microsoft.MatMulIntegerToFloat": _matmul,
     "com.microsoft.MatMulNBits": _matmul,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from mari_onnx.analysis import CandidateAxis
 from mari_onnx.analysis.contrib import TYPES
-from tests.analysis.oracle import B, Case, Operand, floats, lanes
+from mari_onnx.ir.dims import substitute
+from tests.analysis.oracle import B, Case, Operand, floats, ids, lanes
 
 FIRST = CandidateAxis(0)
 ZERO, SCALE = Operand(np.array(2, np.uint8)), Operand(np.array(0.5, np.float32))
@@ -132,6 +134,100 @@ def test_self_attention_with_other_sizes_and_a_bias() -> None:
 def test_not_self_attention_among_candidates() -> None:
     assert found("Attention", [floats(1, B, 4, axis=1), WEIGHT, BIAS], num_heads=2) == "opaque"
     assert found("Attention", [ROWS, WEIGHT, BIAS, flags(B, 3)], num_heads=2) == "opaque"
+
+
+CODES, BYTES = small(B, 3, 4, axis=0), Operand(np.arange(48, dtype=np.int8).reshape(4, 12))
+LEFT = Operand(np.array([3, 1, 2], np.int32), FIRST)
+"""How much of each sample a mask leaves."""
+
+
+@pytest.mark.parametrize("mask", [None, LEFT, flags(B, 3, axis=0)])
+def test_self_attention_on_integers(mask: Operand | None) -> None:
+    given = [CODES, BYTES, BIAS, SCALE, SCALE, mask, ZERO, Operand(np.array(0, np.int8))]
+    assert found("QAttention", given, num_heads=2) == FIRST
+    assert found("QAttention", given, num_heads=2, unidirectional=1) == FIRST
+
+
+def test_not_self_attention_on_integers_among_candidates() -> None:
+    rest = [BYTES, BIAS, SCALE, SCALE]
+    assert found("QAttention", [small(1, B, 4, axis=1), *rest], num_heads=2) == "opaque"
+    assert found("QAttention", [CODES, *rest, Operand(LEFT.array)], num_heads=2) == "opaque"
+    assert found("QAttention", [CODES, *rest], 2, num_heads=2) == "opaque"
+    per_row = Operand(np.full((B, 1, 1), 0.5, np.float32))
+    assert found("QAttention", [CODES, BYTES, BIAS, per_row, SCALE], num_heads=2) == "opaque"
+
+
+def words(*shape: int, axis: CandidateAxis | int | None = None) -> Operand:
+    numbers = small(*shape, axis=axis)
+    return Operand(numbers.array.astype(np.int32), numbers.axis)
+
+
+PLACES = words(B, 3, axis=0)
+TABLES = [floats(5, 4), floats(6, 4), floats(7, 4), floats(4), floats(4)]
+
+
+@pytest.mark.parametrize("kinds", [None, words(B, 3, axis=0)])
+@pytest.mark.parametrize("more", [[], [flags(B, 3, axis=0)], [None, words(1, 3)], [flags(B, 3, axis=0), PLACES]])
+def test_embedded_words(kinds: Operand | None, more: list[Operand | None]) -> None:
+    tables = [TABLES[0], TABLES[1], TABLES[2] if kinds is not None else None, *TABLES[3:]]
+    case = Case("com.microsoft.EmbedLayerNormalization", [PLACES, kinds, *tables, *more], {}, outputs=3)
+    assert lanes(case) == [FIRST] * 3
+
+
+def test_not_embedded_words_where_something_else_may_have_candidates() -> None:
+    def embedded(*operands: Operand | None) -> Any:
+        return found("EmbedLayerNormalization", list(operands))
+
+    assert embedded(Operand(PLACES.array), PLACES, *TABLES) == "opaque"
+    assert embedded(words(2, B, axis=1), words(2, B, axis=1), *TABLES) == "opaque"
+    assert embedded(PLACES, PLACES, *TABLES, Operand(flags(B, 3).array)) == "opaque"
+    assert embedded(PLACES, PLACES, *TABLES, None, Operand(PLACES.array)) == "opaque"
+
+
+def test_embedded_words_of_integers() -> None:
+    tables = [Operand(np.abs(t.array).astype(np.uint8)) for t in TABLES]
+    given = [PLACES, PLACES, *tables, flags(B, 3, axis=0), *[SCALE] * 5, *[ZERO] * 5]
+    case = Case("com.microsoft.QEmbedLayerNormalization", given, {}, outputs=2)
+    assert lanes(case) == [FIRST] * 2
+    assert found("QEmbedLayerNormalization", [Operand(PLACES.array), *given[1:]]) == "opaque"
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_steps_with_a_scale_over_all_sequences(directions: int) -> None:
+    """All candidates differ here, and each step has one scale for all; where they are alike, so is the scale."""
+    way = "bidirectional" if directions == 2 else "forward"
+    weights = [Operand(np.arange(directions * n * 8, dtype=np.int8).reshape(directions, n, 8)) for n in (4, 2)]
+    scale, zero = Operand(np.full(directions, 0.01, np.float32)), Operand(np.zeros(directions, np.int8))
+    given = [floats(3, B, 4, axis=1), *weights, *[None] * 5, scale, zero, scale, zero]
+    case = Case("com.microsoft.DynamicQuantizeLSTM", given, {"hidden_size": 2, "direction": way}, outputs=3)
+    assert lanes(case) == ["opaque"] * 3
+    alike = [replace(case.operands[0].fact(), varies=False), *(o.fact() if o else None for o in given[1:])]
+    facts = case.judge().facts(case.node, tuple(alike), ())
+    assert [f.axis for f in facts] == [CandidateAxis(2), CandidateAxis(1), CandidateAxis(1)]
+    arrays = [o.array if o else None for o in given]
+    assert [tuple(substitute(d, B) for d in f.shape or ()) for f in facts] == [tuple(y.shape) for y in case.run(arrays)]
+
+
+def test_lookups_in_blocks() -> None:
+    numbers = np.arange(6 * 16, dtype=np.uint8).reshape(6, 16)
+    table, scales = Operand(numbers), Operand(np.linspace(0.1, 0.5, 6 * 2, dtype=np.float32).reshape(6, 2))
+    attrs = {"bits": 4, "block_size": 16, "gather_axis": 0, "quantize_axis": 1}
+    for axis in (0, 1):
+        shape = (B, 2) if axis == 0 else (2, B)
+        given = [table, ids(*shape, axis=axis), scales]
+        assert found("GatherBlockQuantized", given, **attrs) == CandidateAxis(axis)
+    wide = {**attrs, "bits": 8, "block_size": 16}
+    eight = Operand(np.linspace(0.1, 0.5, 6, dtype=np.float32).reshape(6, 1))
+    assert found("GatherBlockQuantized", [table, ids(B, axis=0), eight], **wide) == FIRST
+    rows = Operand(numbers[:B], FIRST)
+    assert found("GatherBlockQuantized", [rows, ids(2), Operand(scales.array[:B])], **attrs) == "opaque"
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_hashes(positive: int) -> None:
+    assert found("MurmurHash3", [ids(2, B, axis=1)], positive=positive) == CandidateAxis(1)
+    names = Operand(np.array([["a", "b"], ["c", "d"], ["e", "f"]], object), FIRST)
+    assert found("MurmurHash3", [names], seed=3, positive=positive) == FIRST
 
 
 def test_rotary_embedding() -> None:

@@ -10,10 +10,13 @@ from mari_onnx.analysis.transfer.call import Call, Claim, Table
 from mari_onnx.analysis.transfer.elementwise import broadcasting, unary
 from mari_onnx.analysis.transfer.pieces import concat
 from mari_onnx.analysis.transfer.products import gemm, matmul
+from mari_onnx.analysis.transfer.recurrent import recurrent
 from mari_onnx.analysis.transfer.reductions import softmax
 from mari_onnx.analysis.transfer.samples import is_token_axis, queries, samples, with_broadcast_mask
+from mari_onnx.ir.dims import same
 
 SCALES = "its scales are not one per tensor"
+ONE_SCALE = "its scale is taken over all candidates"
 LATER_OUTPUTS = "more than its first output is asked for"
 
 
@@ -22,6 +25,11 @@ def _reduced(call: Call, data: Collection[int]) -> Call | None:
     if any(i not in data for i in call.carriers()):
         return None
     return replace(call, inputs=tuple(call.inputs[i] for i in data if i < len(call.inputs)))
+
+
+def _with_scales(call: Call, scalars: Collection[int]) -> Claim | None:
+    """A refusal where a scale, or a zero point, is not one per tensor."""
+    return call.opaque(SCALES) if any(f.shape not in ((), (1,)) for i, f in call.given() if i in scalars) else None
 
 
 def _quantized(
@@ -37,9 +45,9 @@ def _quantized(
 
     def claim(call: Call) -> Claim:
         plain = _reduced(call, data)
-        if plain is None or any(f.shape not in ((), (1,)) for i, f in call.given() if i in scalars):
+        if plain is None:
             return call.opaque(SCALES)
-        return transfer(plain)
+        return _with_scales(call, scalars) or transfer(plain)
 
     return claim
 
@@ -55,7 +63,7 @@ def _by_weight(
 def dynamic_product(call: Call) -> Claim:
     """One scale for all rows, as in DynamicQuantizeLinear."""
     if call.varies:
-        return call.opaque("its scale is taken over all candidates")
+        return call.opaque(ONE_SCALE)
     return call.only([0], "a weight") or matmul(replace(call, inputs=call.inputs[:2]))
 
 
@@ -97,6 +105,33 @@ def attention(call: Call) -> Claim:
     return with_broadcast_mask(call, 5, (0, 3))
 
 
+def quantized_attention(call: Call) -> Claim:
+    """The same on integers, without a bias of the scores: scales and zero points of rows and weights."""
+    if any(call.node.outputs[1:]) or any(call.inputs[8:]):
+        return call.opaque(LATER_OUTPUTS)
+    return _with_scales(call, (3, 6)) or samples(call, (0, 5))
+
+
+def embedding(call: Call) -> Claim:
+    """Words, kinds, five weights, a mask, and positions: one row of them for each sample, or for all."""
+    positions = call.inputs[8] if len(call.inputs) > 8 else None
+    if positions is None or (positions.axis is None and positions.shape and same(positions.shape[0], 1)):
+        return samples(call, (0, 1, 7))
+    return samples(call, (0, 1, 7, 8))
+
+
+def dynamic_lstm(call: Call) -> Claim:
+    """One scale for the rows of all sequences, in each step."""
+    return call.opaque(ONE_SCALE) if call.varies else recurrent(call)
+
+
+def block_lookup(call: Call) -> Claim:
+    indices = call.axis(1)
+    if indices is None or call.attr("gather_axis", 0):
+        return call.opaque("picks certain candidates")
+    return call.only([1], "a table") or call.moved(indices)
+
+
 def rotary_embedding(call: Call) -> Claim:
     """Positions are one for each row, or where the first row of every sample stands."""
     if call.attr("is_packed_batching", 0):
@@ -109,6 +144,12 @@ TABLE: Table = {
     for op, transfer in {
         "MultiHeadAttention": multi_head_attention,
         "Attention": attention,
+        "QAttention": quantized_attention,
+        "EmbedLayerNormalization": embedding,
+        "QEmbedLayerNormalization": lambda call: samples(call, (0, 1, 7)),
+        "DynamicQuantizeLSTM": dynamic_lstm,
+        "GatherBlockQuantized": block_lookup,
+        "MurmurHash3": unary,
         "RotaryEmbedding": rotary_embedding,
         "FastGelu": broadcasting,
         "DynamicQuantizeMatMul": dynamic_product,
