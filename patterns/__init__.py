@@ -55,6 +55,7 @@ from mari_onnx.patterns.few_terms import FewTerms
 from mari_onnx.patterns.flat_lookup import FlatLookup
 from mari_onnx.patterns.flat_stack import FlatStack
 from mari_onnx.patterns.fold_into_weight import FoldIntoWeight
+from mari_onnx.patterns.gated_fields import GatedFields
 from mari_onnx.patterns.gated_slope import GatedSlope
 from mari_onnx.patterns.joined_entries import JoinedEntries
 from mari_onnx.patterns.joined_rows import JoinedRows
@@ -153,6 +154,7 @@ RULES: tuple[Rule[Any], ...] = (
     Unflatten(),
     PairwiseProducts(),
     UserPairs(),
+    GatedFields(),
     ContractedWeight(),
     OuterLayer(),
     MadeMatrix(),

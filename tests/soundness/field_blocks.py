@@ -150,6 +150,27 @@ def listed_pairs(b: Builder) -> None:
     product(b, made, 2)
 
 
+def gated_fields(b: Builder) -> None:
+    """Fields that are weighed with numbers, pairs of them or what a layer makes of each, laid out flat."""
+    x = fields(b)
+    gate = row_of(b, False)
+    if x is None or gate is None:
+        return
+    x, count = b.tamed(x), x.shape[1].n
+    numbers = b.tamed(product(b, gate, count if b.chance() else 1))
+    shape = (B, numbers.shape[1], ONE)
+    numbers = b.node("Reshape", [numbers, b.integers(0, -1, 1)], replace(numbers, shape=shape))
+    gated = b.tamed(_times(b, x, numbers, x.shape))
+    rows = [_one_field(b, gated, k, False) for k in range(count)]
+    if b.chance():
+        rows = [b.tamed(product(b, row, WIDTH)) if b.chance() else row for row in rows]
+        pairs = [(b.pick(rows), b.pick(rows)) for _ in range(2 + b.below(3))]
+        rows = [b.tamed(_times(b, left, right, left.shape)) if b.chance() else left for left, right in pairs]
+    made = b.pick([gated, joined(b, rows, 1)])
+    flat = Size(made.shape[1].n * WIDTH)
+    product(b, b.node("Reshape", [made, b.integers(0, -1)], replace(made, shape=(B, flat))), 2, bias=b.chance())
+
+
 # -- matrices ----------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +337,7 @@ FIELDS: list[Block] = [
     columns_of_the_user,
     entries,
     listed_pairs,
+    gated_fields,
     outer_layer,
     made_matrix,
     other_precision,
