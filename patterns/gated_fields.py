@@ -140,6 +140,9 @@ def _rows_of(value: str, start: int, size: int, at: Workspace) -> Iterator[Piece
     assert isinstance(rows, int)
     assert isinstance(width, int)
     parts = parts_of(node.inputs[0], at)
+    if parts is not None and parts.axis == 2 and rows == 1:
+        yield from (Piece(part, 0, 1, own, start + first) for part, first, own in parts if own)
+        return
     inner = list(parts) if parts is not None and parts.axis == 1 else [(node.inputs[0], 0, rows)]
     yield from (Piece(part, 0, count, width, start + first * width) for part, first, count in inner if count)
 

@@ -66,6 +66,15 @@ def test_rows_without_an_axis_of_their_own() -> None:
     assert apply(RULE, text(body, user="B,4", item="B,1", weights=weights)).times == 1
 
 
+def test_rows_side_by_side() -> None:
+    """DeepCTR joins fields on the last of three axes, and lays them out flat then."""
+    body = """g = Mul(user, item) p, q, r = Split<axis=1>(g) k = Slice(item_x, zero, one, one)
+        a = Concat<axis=-1>(q, k, p) x = Reshape(a, flat) y = MatMul(x, w)"""
+    outcome = apply(RULE, text(body, weights=", int64[1] zero = {0}, int64[1] one = {1}"))
+    assert outcome.times == 1
+    assert "Mul" not in outcome.ops
+
+
 ROWS = """g = Mul(user, item)
     p, q, r = Split<axis=1>(g)"""
 
@@ -142,7 +151,8 @@ def test_rows_that_are_computed_alike_are_computed_at_once() -> None:
     )
     assert outcome.times == 1
     assert outcome.ops["Mul"] == 2  # of rows, and of numbers
-    assert outcome.ops["Gather"] == 4
+    assert outcome.ops["Gather"] == 2
+    assert outcome.ops["MatMul"] == 4
 
 
 def test_it_pays_with_all_rules() -> None:
