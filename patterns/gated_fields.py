@@ -187,17 +187,19 @@ def _numbers(rows: Sequence[GatedRow], at: Workspace) -> str:
 
 
 def _multiplied(node: Node, width: int, rows: Sequence[GatedRow], at: Workspace) -> str:
-    """Each row of the user times its part of the weight: ``[rows, n]``."""
+    """Each row of the user times its part of the weight: ``[rows, n]``.
+
+    ONNX Runtime multiplies matrices with columns twice as fast as rows with matrices.
+    """
     turned, starts = bool(node.attrs.get("transB", 0)), tuple(row.start for row in rows)
 
     def blocks() -> np.ndarray:
         array = at.constant(node.inputs[1])
         assert array is not None
         columns = np.asarray(starts)[:, None] + np.arange(width)
-        return np.ascontiguousarray((array.T if turned else array)[columns])
+        return np.ascontiguousarray((array.T if turned else array)[columns].transpose(0, 2, 1))
 
     weight = at.cached_weight(("blocks", node.inputs[1], turned, width, starts), blocks, f"{node.inputs[1]}/blocks")
-    fields = at.reshape(rows_built([row.gated.row for row in rows], at), (len(rows), 1, width))
-    made = at.emit("MatMul", [fields, weight])
-    _, _, columns = at.fact(made).shape or ()
-    return at.reshape(made, (len(rows), columns))
+    fields = at.reshape(rows_built([row.gated.row for row in rows], at), (len(rows), width, 1))
+    made = at.emit("MatMul", [weight, fields])
+    return at.reshape(made, (at.fact(made).shape or ())[:2])

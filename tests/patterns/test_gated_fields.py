@@ -24,7 +24,7 @@ def test_fields_that_are_weighed() -> None:
     assert outcome.times == 1
     assert "Mul" not in outcome.ops
     fields, weighed = outcome.of("MatMul")
-    assert outcome.size_of(fields.output[0]) == (3, 1, 5)
+    assert outcome.size_of(fields.output[0]) == (3, 5, 1)
     assert len(outcome.size_of(weighed.input[0])) == len(outcome.size_of(weighed.input[1])) == 2
 
 
