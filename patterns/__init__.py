@@ -14,6 +14,7 @@ from mari_onnx.patterns.chained_products import ChainedProducts
 from mari_onnx.patterns.chosen_columns import ChosenColumns
 from mari_onnx.patterns.column_scale import ColumnScale
 from mari_onnx.patterns.columns_apart import ColumnsApart
+from mari_onnx.patterns.common_factor import CommonFactor
 from mari_onnx.patterns.concat_channels import ConcatChannels
 from mari_onnx.patterns.concat_cumsum import ConcatCumsum
 from mari_onnx.patterns.concat_einsum import ConcatEinsum
@@ -155,6 +156,7 @@ RULES: tuple[Rule[Any], ...] = (
     PairwiseProducts(),
     UserPairs(),
     GatedFields(),
+    CommonFactor(),
     ContractedWeight(),
     OuterLayer(),
     MadeMatrix(),

@@ -114,10 +114,8 @@ class GatedRows:
 
     def _operand(self, value: str, shape: Shape, row: int, depth: int) -> Gated | None:
         """The row of an operand that meets a row of the product."""
-        own = self._at.fact(value).shape or ()
-        if len(own) != len(shape) or not same(own[-1], shape[-1]):
-            return None
-        return self.of(value, 0 if len(own) == 3 and same(own[1], 1) else row, depth)
+        met = row_met(value, shape, row, self._at)
+        return None if met is None else self.of(value, met, depth)
 
     def _number(self, value: str, shape: Shape, row: int) -> Number | None:
         """The number of each candidate that a row is multiplied with."""
@@ -133,6 +131,14 @@ class GatedRows:
             return None
         found = self.of(node.inputs[0], row, depth)
         return None if found is None or not found.numbers else Gated(found.numbers, Layer(node, found.row))
+
+
+def row_met(value: str, shape: Shape, row: int, at: Workspace) -> int | None:
+    """The row of an operand that meets a row of what is made of it, where they are of one width."""
+    own = at.fact(value).shape or ()
+    if len(own) != len(shape) or not same(own[-1], shape[-1]):
+        return None
+    return 0 if len(own) == 3 and same(own[1], 1) else row
 
 
 def has_candidates_first(value: str, at: Workspace) -> bool:

@@ -171,6 +171,28 @@ def gated_fields(b: Builder) -> None:
     product(b, b.node("Reshape", [made, b.integers(0, -1)], replace(made, shape=(B, flat))), 2, bias=b.chance())
 
 
+def common_factors(b: Builder) -> None:
+    """Rows of an item beside its products with rows of the user, and a layer over all of them."""
+    rows = [row for user in (False, b.chance(), True, True) if (row := row_of(b, user)) is not None]
+    pool = [b.tamed(product(b, row, WIDTH)) for row in rows]
+    if len(pool) < 3:
+        return
+    terms = []
+    for _ in range(2 + b.below(4)):
+        term = b.pick(pool)
+        for _ in range(b.below(3)):
+            term = b.tamed(_times(b, term, b.pick(pool), (B, Size(WIDTH))))
+        terms.append(term)
+    if b.chance():
+        product(b, joined(b, terms, 1), 2, bias=b.chance())
+        return
+    shape = (B, ONE, Size(WIDTH))
+    deep = [b.node("Reshape", [t, b.integers(0, 1, -1)], replace(t, shape=shape)) for t in terms]
+    made = joined(b, deep, 1 + b.below(2))
+    flat = replace(made, shape=(B, Size(len(terms) * WIDTH)))
+    product(b, b.node("Reshape", [made, b.integers(0, -1)], flat), 2, bias=b.chance())
+
+
 # -- matrices ----------------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +360,7 @@ FIELDS: list[Block] = [
     entries,
     listed_pairs,
     gated_fields,
+    common_factors,
     outer_layer,
     made_matrix,
     other_precision,

@@ -9,6 +9,7 @@ import numpy as np
 from tests.soundness.blocks import Block
 from tests.soundness.field_blocks import (
     FIELDS,
+    common_factors,
     dots,
     entries,
     gated_fields,
@@ -43,6 +44,7 @@ NAMES = ("{}_{}", "{}_{}", "/net/{}_{}/out:0", "{1} {0}.ü,*[0]")
 
 MEETING: dict[str, list[Block]] = {
     "columns-apart": [scaled_columns],
+    "common-factor": [common_factors],
     "concat-extreme": [extremes],
     "concat-lookup": [stacked_ids],
     "concat-windows": [windows],
