@@ -75,6 +75,7 @@ from mari_onnx.patterns.lookup_layout import LookupLayout
 from mari_onnx.patterns.made_matrix import MadeMatrix
 from mari_onnx.patterns.masked_columns import MaskedColumns
 from mari_onnx.patterns.masked_product import MaskedProduct
+from mari_onnx.patterns.masked_sum import MaskedSum
 from mari_onnx.patterns.merge_products import MergeProducts
 from mari_onnx.patterns.merged_attention import MergedAttention
 from mari_onnx.patterns.narrow_columns import NarrowColumns
@@ -215,6 +216,7 @@ RULES: tuple[Rule[Any], ...] = (
     ConcatGroupnorm(),
     ConcatChannels(),
     WeightedSum(),
+    MaskedSum(),
     DotProduct(),
     DotSum(),
     JoinedEntries(),
