@@ -320,6 +320,26 @@ def stacked_ids(b: Builder) -> None:
     product(b, b.node("Flatten", [found], replace(found, shape=(B, Size(2 * total))), axis=1), 2)
 
 
+def masked_steps(b: Builder) -> None:
+    """What is found for ids of one side, as far as numbers of the other are above 0, added up."""
+    user = not b.chance(4)
+    ids, row = _ids_of(b, user), row_of(b, not user)
+    if ids is None or row is None:
+        return
+    count = ids.shape[1].n
+    like = Value("", (*ids.shape, Size(WIDTH)), bound=2.0)
+    steps = b.node("Gather", [b.weight([VOCABULARY, WIDTH]), ids], like, axis=0)
+    if b.chance():
+        steps = b.tamed(product(b, steps, WIDTH))
+    numbers = product(b, row, count)
+    left = b.raw("Greater", [numbers.name, b.constant(np.array(0, np.float32))])[0]
+    left = b.raw("Reshape", [left, b.integers(0, -1, 1)])[0]
+    sides = [steps.name, b.constant(np.array(0, np.float32))]
+    whole = b.node("Where", [left, *(sides if b.chance() else reversed(sides))], steps)
+    like = replace(steps, shape=(B, Size(WIDTH)), bound=steps.bound * count)
+    b.axes_node("ReduceSum", whole, [1 if b.chance() else -2], like, keepdims=0)
+
+
 def lookup_in_each_row(b: Builder) -> None:
     """Entries that ids of one side, or constants, pick of each candidate's own fields."""
     x, count = fields_of(b, b.chance(), VOCABULARY), 1 + b.below(3)
@@ -365,5 +385,6 @@ FIELDS: list[Block] = [
     made_matrix,
     other_precision,
     stacked_ids,
+    masked_steps,
     lookup_in_each_row,
 ]
