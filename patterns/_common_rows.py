@@ -10,9 +10,9 @@ from mari_onnx.patterns._gated_rows import (
     Leaf,
     Row,
     Times,
-    cut_from,
     has_candidates_first,
     is_row_for_each,
+    row_from,
     row_met,
 )
 from mari_onnx.rewrite.workspace import Workspace
@@ -55,7 +55,7 @@ class CommonRows:
             return None
         if node.op == "Mul":
             return self._product(node, row, depth)
-        source = cut_from(node, value, row, at)
+        source = row_from(node, value, row, at)
         return None if source is None else self.of(*source, depth)
 
     def _product(self, node: Node, row: int, depth: int) -> Common | None:

@@ -98,7 +98,7 @@ class GatedRows:
             return self._product(node, shape, row, depth)
         if node.op in ("MatMul", "Gemm"):
             return self._layer(node, row, depth)
-        source = cut_from(node, value, row, at)
+        source = row_from(node, value, row, at)
         return None if source is None else self.of(*source, depth)
 
     def _product(self, node: Node, shape: Shape, row: int, depth: int) -> Gated | None:
@@ -178,8 +178,17 @@ def _has_entries_alone(value: str, at: Workspace) -> bool:
     return bool(shape) and shape is not None and product(shape[1:]) == product(shape[1:2])
 
 
+def row_from(node: Node, value: str, row: int, at: Workspace) -> tuple[str, int] | None:
+    """What has a row that a node cuts out, joins or lays out, and which of its rows that is.
+
+    Of two axes, the second is that of columns: what is cut along it are no rows.
+    """
+    has_rows = bool(node.inputs) and (node.op in VIEWS or at.fact(node.inputs[0]).rank == 3)
+    return cut_from(node, value, row, at) if has_rows else None
+
+
 def cut_from(node: Node, value: str, row: int, at: Workspace) -> tuple[str, int] | None:
-    """What has a row that a node cuts out, joins or lays out, and which of its rows that is."""
+    """What has an entry of the second axis that a node cuts out, joins or lays out, and which one that is."""
     reader = READERS.get(node.op)
     whole = at.fact(node.inputs[0]).shape if reader is not None and node.inputs[0] else None
     return None if reader is None or not whole else reader(node, value, row, whole, at)
@@ -212,14 +221,14 @@ def _of_gather(node: Node, _value: str, row: int, whole: Shape, at: Workspace) -
     rank = at.fact(node.inputs[1]).rank
     if int(node.attrs.get("axis", 0)) % len(whole) != 1 or not numbers or not isinstance(size, int) or rank is None:
         return None
-    if rank > 1 or (rank == 0 and len(whole) != 3):
+    if rank > 1:
         return None
     return node.inputs[0], numbers[row if rank else 0] % size
 
 
 def _of_concat(node: Node, value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
     parts = parts_of(value, at)
-    if parts is None or parts.axis != 1 or len(whole) != 3:
+    if parts is None or parts.axis != 1:
         return None
     return next(((v, row - start) for v, start, size in parts if start <= row < start + size), None)
 

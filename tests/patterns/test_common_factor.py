@@ -60,6 +60,14 @@ def test_rows_of_larger_values() -> None:
     assert widest(outcome) == 4
 
 
+def test_columns_that_are_cut_are_rows_of_their_own() -> None:
+    body = """p, q = Split<axis=1>(item) m, n = Split<axis=1>(user) k = Mul(p, n)
+        x = Concat<axis=1>(k, q, p) y = MatMul(x, w)"""
+    outcome = apply(RULE, text(body, 6))
+    assert outcome.times == 1
+    assert widest(outcome) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "columns"),
     [
@@ -68,6 +76,11 @@ def test_rows_of_larger_values() -> None:
         ("m = Mul(item, item_z) x = Concat<axis=1>(m, item) y = MatMul(x, w)", 8),
         ("m = Add(user, item) x = Concat<axis=1>(m, item) y = MatMul(x, w)", 8),
         ("m = Mul(user, item) x = Concat<axis=1>(m, item) y = Gemm<alpha=2.0>(x, w)", 8),
+        (
+            """p, q = Split<axis=1>(item) m, n = Split<axis=1>(user) k = Mul(p, n)
+            x = Concat<axis=1>(k, q) y = MatMul(x, w)""",
+            4,
+        ),
     ],
 )
 def test_not_where_no_row_occurs_twice(body: str, columns: int) -> None:

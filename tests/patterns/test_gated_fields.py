@@ -75,6 +75,22 @@ def test_rows_side_by_side() -> None:
     assert "Mul" not in outcome.ops
 
 
+CUT = [
+    "p, q = Split<axis=1>(g)",
+    "p = Slice(g, zero, two, one) q = Slice(g, two, four, one)",
+    "p = Gather<axis=1>(g, front) q = Gather<axis=1>(g, back)",
+]
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_not_where_columns_are_cut(cut: str) -> None:
+    """Columns of a matrix are not rows, though they lie on the second axis as well."""
+    body = f"g = Mul(user, item) {cut} z = Mul(p, q) x = Concat<axis=1>(q, z, p) y = MatMul(x, w)"
+    weights = ", int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}"
+    weights += ", int64[2] front = {0, 1}, int64[2] back = {2, 3}"
+    assert apply(RULE, text(body, weight="6,5", user="B,4", item="B,1", weights=weights)).times == 0
+
+
 ROWS = """g = Mul(user, item)
     p, q, r = Split<axis=1>(g)"""
 
