@@ -13,9 +13,13 @@ from mari_onnx.patterns._floats import PRECISE
 from mari_onnx.patterns._gated_rows import has_candidates_first
 from mari_onnx.patterns._linear import is_linear_layer
 from mari_onnx.patterns._parts import cut, joined, parts_of, weight_rows
+from mari_onnx.patterns._row_sources import READERS
 from mari_onnx.patterns.views import VIEWS
+from mari_onnx.rewrite.memory import kept
 from mari_onnx.rewrite.workspace import Workspace
 
+FOLLOWED = {"MatMul", "Gemm", *READERS}
+"""Behind these, rows are found again that were multiplied in front of them."""
 MAX_ROWS = 8192
 
 
@@ -51,17 +55,38 @@ def multiplied_rows(node: Node, at: Workspace) -> list[Piece] | None:
     """The rows, one by one, whose columns a product with a weight adds up for each candidate.
 
     Returns:
-        ``None`` where it is no such product, does more than that, or has too many of them.
+        ``None`` where it is no such product, does more than that, or has too many of them; or where none of them is
+        the product of others, each candidate's own, as there is nothing to take out of them then.
     """
     output = at.fact(node.output)
     if output.rank != 2 or output.dtype not in PRECISE or not is_linear_layer(node, at):
         return None
     if float(node.attrs.get("alpha", 1.0)) != 1.0 or not has_candidates_first(node.inputs[0], at):
         return None
+    if not _has_products(node.inputs[0], at):
+        return None
     pieces = list(_pieces_of(node.inputs[0], at))
-    if at.is_once(node.inputs[0]) or sum(p.rows for p in pieces) > MAX_ROWS:
+    if sum(p.rows for p in pieces) > MAX_ROWS:
         return None
     return [piece.row(number) for piece in pieces for number in range(piece.rows)]
+
+
+@kept
+def _has_products(value: str, at: Workspace) -> bool:
+    """Whether a value has parts that each candidate has products in; a layer for each of many experts may ask."""
+    waiting, seen = [value], {value}
+    while waiting:
+        last = waiting.pop()
+        node = None if at.is_once(last) else at.graph.producer(last)
+        if node is None or node.domain:
+            continue
+        if node.op == "Mul":
+            return True
+        if node.op in FOLLOWED:
+            new = [v for v in node.inputs[: None if node.op == "Concat" else 1] if v not in seen]
+            waiting += new
+            seen.update(new)
+    return False
 
 
 def rest_multiplied(node: Node, rest: Sequence[Piece], at: Workspace) -> list[str]:

@@ -12,9 +12,9 @@ from mari_onnx.patterns._gated_rows import (
     Times,
     has_candidates_first,
     is_row_for_each,
-    row_from,
     row_met,
 )
+from mari_onnx.patterns._row_sources import RowSources
 from mari_onnx.rewrite.workspace import Workspace
 
 
@@ -36,6 +36,7 @@ class CommonRows:
 
     def __init__(self, at: Workspace) -> None:
         self._at = at
+        self._sources = RowSources(at)
         self._known: dict[tuple[str, int], Common] = {}
 
     def of(self, value: str, row: int, depth: int = 0) -> Common:
@@ -55,7 +56,7 @@ class CommonRows:
             return None
         if node.op == "Mul":
             return self._product(node, row, depth)
-        source = row_from(node, value, row, at)
+        source = self._sources.of(node, value, row)
         return None if source is None else self.of(*source, depth)
 
     def _product(self, node: Node, row: int, depth: int) -> Common | None:

@@ -7,16 +7,14 @@ out of others or joined with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from mari_onnx.analysis.facts import Shape
 from mari_onnx.ir import Node
 from mari_onnx.ir.dims import product, same
-from mari_onnx.patterns._cuts import cuts_of
 from mari_onnx.patterns._linear import is_linear_layer
-from mari_onnx.patterns._parts import parts_of
+from mari_onnx.patterns._row_sources import RowSources, source_of
 from mari_onnx.patterns.views import VIEWS
 from mari_onnx.rewrite.workspace import Workspace
 
@@ -76,6 +74,7 @@ class GatedRows:
 
     def __init__(self, at: Workspace) -> None:
         self._at = at
+        self._sources = RowSources(at)
         self._known: dict[tuple[str, int], Gated | None] = {}
 
     def of(self, value: str, row: int, depth: int = 0) -> Gated | None:
@@ -98,7 +97,7 @@ class GatedRows:
             return self._product(node, shape, row, depth)
         if node.op in ("MatMul", "Gemm"):
             return self._layer(node, row, depth)
-        source = row_from(node, value, row, at)
+        source = self._sources.of(node, value, row)
         return None if source is None else self.of(*source, depth)
 
     def _product(self, node: Node, shape: Shape, row: int, depth: int) -> Gated | None:
@@ -166,7 +165,8 @@ def number_of(value: str, entry: int, at: Workspace) -> Number:
             if node.op in VIEWS:
                 source = (node.inputs[0], entry)
             elif _has_entries_alone(value, at):
-                source = cut_from(node, value, entry, at)
+                found = source_of(node, value, at)
+                source = None if found is None else found(entry)
         if source is None or not has_candidates_first(source[0], at):
             return Number(value, entry)
         value, entry = source
@@ -176,68 +176,3 @@ def _has_entries_alone(value: str, at: Workspace) -> bool:
     """Whether a value has one axis behind that of the candidates, but for axes of size 1."""
     shape = at.fact(value).shape if value else None
     return bool(shape) and shape is not None and product(shape[1:]) == product(shape[1:2])
-
-
-def row_from(node: Node, value: str, row: int, at: Workspace) -> tuple[str, int] | None:
-    """What has a row that a node cuts out, joins or lays out, and which of its rows that is.
-
-    Of two axes, the second is that of columns: what is cut along it are no rows.
-    """
-    has_rows = bool(node.inputs) and (node.op in VIEWS or at.fact(node.inputs[0]).rank == 3)
-    return cut_from(node, value, row, at) if has_rows else None
-
-
-def cut_from(node: Node, value: str, row: int, at: Workspace) -> tuple[str, int] | None:
-    """What has an entry of the second axis that a node cuts out, joins or lays out, and which one that is."""
-    reader = READERS.get(node.op)
-    whole = at.fact(node.inputs[0]).shape if reader is not None and node.inputs[0] else None
-    return None if reader is None or not whole else reader(node, value, row, whole, at)
-
-
-def _of_view(node: Node, value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
-    shape = at.fact(value).shape or ()
-    if len(whole) not in (2, 3) or not same(whole[0], shape[0]) or not same(whole[-1], shape[-1]):
-        return None
-    return (node.inputs[0], row) if product(whole[1:-1]) == product(shape[1:-1]) else None
-
-
-def _of_split(node: Node, value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
-    if int(node.attrs.get("axis", 0)) % len(whole) != 1:
-        return None
-    sizes = [(at.fact(v).shape or (0, None))[1] for v in node.outputs[: node.outputs.index(value)]]
-    known = [size for size in sizes if isinstance(size, int)]
-    return (node.inputs[0], sum(known) + row) if len(known) == len(sizes) else None
-
-
-def _of_slice(node: Node, _value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
-    cuts, size = cuts_of(node, len(whole), at), whole[1] if len(whole) > 1 else None
-    if cuts is None or cuts.keys() != {1} or not isinstance(size, int):
-        return None
-    return node.inputs[0], range(size)[cuts[1].start : cuts[1].end : cuts[1].step][row]
-
-
-def _of_gather(node: Node, _value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
-    numbers, size = at.integers(node.inputs[1]), whole[1] if len(whole) > 1 else None
-    rank = at.fact(node.inputs[1]).rank
-    if int(node.attrs.get("axis", 0)) % len(whole) != 1 or not numbers or not isinstance(size, int) or rank is None:
-        return None
-    if rank > 1:
-        return None
-    return node.inputs[0], numbers[row if rank else 0] % size
-
-
-def _of_concat(node: Node, value: str, row: int, whole: Shape, at: Workspace) -> tuple[str, int] | None:
-    parts = parts_of(value, at)
-    if parts is None or parts.axis != 1:
-        return None
-    return next(((v, row - start) for v, start, size in parts if start <= row < start + size), None)
-
-
-READERS: dict[str, Callable[[Node, str, int, Shape, Workspace], tuple[str, int] | None]] = {
-    **dict.fromkeys(VIEWS, _of_view),
-    "Split": _of_split,
-    "Slice": _of_slice,
-    "Gather": _of_gather,
-    "Concat": _of_concat,
-}
-"""By operator: what has the row of a value, from the node, the value, the row, and the shape of the first input."""
